@@ -1,0 +1,1 @@
+"""The JSON shapes of pypx 3, in both directions."""

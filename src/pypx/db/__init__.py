@@ -1,0 +1,1 @@
+"""The BASEMOUNT: a database of plain files."""

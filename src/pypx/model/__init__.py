@@ -1,0 +1,1 @@
+"""Frozen records and pure functions; no I/O."""

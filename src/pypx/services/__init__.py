@@ -1,0 +1,1 @@
+"""One module per program or server that px talks to."""

@@ -1,0 +1,1 @@
+"""A verb per module: typed in, typed out."""
