@@ -15,7 +15,7 @@ AETitle = NewType("AETitle", str)
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 _AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:%-]{0,252}[A-Za-z0-9.])?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9:]([A-Za-z0-9._:%-]{0,252}[A-Za-z0-9.:])?", re.ASCII)
 
 
 def is_uid(text: str) -> bool:
