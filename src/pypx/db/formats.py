@@ -1,0 +1,102 @@
+"""Which format a BASEMOUNT has, and the path templates that belong to it: ``log/format.json``.
+
+Format 4 is px's own.  Format 3 is that of pypx 3: tables under ``log/`` without a ``format.json``, or one that says so.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pypx.db.files import locked, make_dirs, os_errors, write_file
+from pypx.db.layout import SECRET_DIR_MODE, Layout
+from pypx.db.tables import dump, read_table
+from pypx.errors import DatabaseError, InputError
+from pypx.model.packpath import DEFAULT_TEMPLATES, PYPX_TEMPLATES, Templates
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """The number of the format, 3 or 4, and the four path templates of a BASEMOUNT."""
+
+    number: int
+    templates: Templates
+
+
+FRESH = Format(4, DEFAULT_TEMPLATES)
+"""What a BASEMOUNT becomes unless somebody asks for something else."""
+
+
+def read_format(layout: Layout) -> Format | None:
+    """The format of an existing BASEMOUNT, ``None`` if there is none yet (pypx's empty directories are none).
+
+    Raises
+    ------
+    DatabaseError : unreadable, or of a format that this px does not know
+    """
+    table = read_table(layout.format_file)
+    if table is not None:
+        return _parsed(layout.format_file, table)
+    if any(map(_holds_tables, (layout.patient_dir, layout.study_dir, layout.series_dir))):
+        return Format(3, PYPX_TEMPLATES)
+    return None
+
+
+def _parsed(path: Path, table: dict[str, Any]) -> Format:
+    number = table.get("format")
+    if type(number) is not int or number not in (3, 4):
+        raise DatabaseError(f"{path}: format {number!r} is unknown to this px (3 and 4 are); update px")
+    templates = table.get("templates", asdict(default_templates(number)))
+    try:
+        return Format(number, Templates(**{part: str(text) for part, text in templates.items()}))
+    except (AttributeError, InputError, TypeError) as error:
+        raise DatabaseError(f"{path}: the templates cannot be used ({error}); restore this file") from None
+
+
+def default_templates(number: int) -> Templates:
+    """The templates of a new BASEMOUNT of format 3 or 4."""
+    return PYPX_TEMPLATES if number == 3 else DEFAULT_TEMPLATES
+
+
+def _holds_tables(directory: Path) -> bool:
+    with os_errors("read", directory):
+        try:
+            with os.scandir(directory) as entries:
+                return any(not entry.name.startswith(".") for entry in entries)
+        except FileNotFoundError:
+            return False
+
+
+def make_format(layout: Layout, wanted: Format) -> Format:
+    """Make a BASEMOUNT of the format `wanted`, unless it exists.
+
+    Returns
+    -------
+    The format it has now, which an existing one keeps
+
+    Raises
+    ------
+    DatabaseError : it cannot be created, or may not be written to
+    """
+    found = read_format(layout)
+    if found is None:
+        with locked(layout.lock("format", "")):
+            found = read_format(layout)
+            if found is None:
+                for directory in (layout.patient_dir, layout.study_dir, layout.series_dir, layout.data):
+                    make_dirs(directory)
+                make_dirs(layout.services, SECRET_DIR_MODE)
+                write_file(layout.format_file, dump({"format": wanted.number, "templates": asdict(wanted.templates)}))
+                return wanted
+    _check_writable(layout)
+    return found
+
+
+def _check_writable(layout: Layout) -> None:
+    for directory in (layout.log, layout.patient_dir, layout.study_dir, layout.series_dir):
+        if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):  # noqa: PTH112 - see make_dirs
+            raise DatabaseError(
+                f"{directory}: may not be written to; run px as the owner of the BASEMOUNT, or mount it for writing"
+            )
