@@ -1,0 +1,220 @@
+"""The options of ``--then``, and a chain from them to what is shown: for px find and px do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pypx.cli import console, options, tool_options
+from pypx.cli.console import Console
+from pypx.errors import InputError, PartialError
+
+if TYPE_CHECKING:
+    from pypx.db.layout import Layout
+    from pypx.db.smdb import Database
+    from pypx.model.outcomes import FindResult, MoveOutcome, SeriesStatus
+    from pypx.model.peers import PacsNode
+    from pypx.services.dcmtk import Limits, Programs
+    from pypx.workflows.chain import ChainResult, Event
+    from pypx.workflows.then import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What is to be done with a find result: verbs with their arguments, and how."""
+
+    verbs: str
+    args: str
+    feedback: bool
+    delay: str
+    linger: bool
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The verbs, checked.
+
+        Raises
+        ------
+        InputError : an unknown verb, arguments that do not fit the verbs, or a delay that is none
+        """
+        if not self.verbs.strip() and not self.args.strip():
+            return ()
+        from pypx.workflows.chain import VERBS
+        from pypx.workflows.move import parse_delay
+        from pypx.workflows.then import parse_then
+
+        steps = parse_then(self.verbs, self.args)
+        parse_delay(self.delay or "0")
+        for step in steps:
+            if step.verb not in VERBS:
+                raise InputError(f"--then: {step.verb!r} is no verb; px knows {', '.join(VERBS)}")
+        return steps
+
+    def over(self, args: Mapping[str, Any]) -> Then:
+        """Take from the ``args`` of a find document what the command line left open."""
+        return replace(
+            self,
+            verbs=self.verbs or str(args.get("then") or ""),
+            args=self.args or ("" if self.verbs else str(args.get("thenArgs") or "")),
+            delay=self.delay or str(args.get("intraSeriesRetrieveDelay") or ""),
+        )
+
+
+def _then(values: Mapping[str, Any]) -> Then:
+    return Then(values["then"] or "", values["then_args"] or "", values["feedback"], values["delay"], values["linger"])
+
+
+then = options.record(
+    "then",
+    _then,
+    click.option("--then", "then", metavar="VERB,...", help="Then do retrieve, status, report, in the order given."),
+    click.option(
+        "--thenArgs", "--then-args", "then_args", metavar="JSON;...",
+        help="Options for each verb: a JSON object a verb, separated by semicolons.",
+    ),
+    click.option(
+        "--withFeedBack", "--with-feedback", "feedback", is_flag=True, help="Say on stderr what is being done.",
+    ),
+    tool_options.delay,
+    click.option("--move", "move", is_flag=True, help="Accepted; every retrieve is a C-MOVE."),
+    click.option(
+        "--waitForUserTerminate", "--wait-for-user-terminate", "linger", is_flag=True,
+        help="Wait for ENTER at the end, if a terminal is there.",
+    ),
+)  # fmt: skip
+
+
+def database_for(steps: tuple[Step, ...], layout: Layout | None) -> Database:
+    """Open the database; one that is not there yet is made with the first request that is noted in it.
+
+    Raises
+    ------
+    InputError : they need a BASEMOUNT and none is named
+    """
+    from pathlib import Path
+
+    from pypx.db.layout import Layout as Places
+    from pypx.db.smdb import Database
+
+    verbs = [step.verb for step in steps]
+    if layout is None:
+        if set(verbs) - {"report"}:
+            raise InputError(
+                f"--then {','.join(verbs)}: no BASEMOUNT; give --basemount DIR (PX_BASEMOUNT) or --db DIR/log (PX_DB)"
+            )
+        return Database.open(Places.of_basemount(Path("/nonexistent")))
+    return Database.open(layout)
+
+
+def run(
+    result: FindResult,
+    steps: tuple[Step, ...],
+    then: Then,
+    *,
+    database: Database,
+    node: PacsNode,
+    limits: Limits,
+    programs: Programs,
+    out: Console,
+) -> ChainResult:
+    """Run the chain and tell people about it."""
+    from pypx.workflows.chain import ChainOptions, run_chain
+    from pypx.workflows.move import parse_delay
+
+    quiet = contextlib.nullcontext(None)  # the lines of --withFeedBack and a bar would overwrite each other
+    with quiet if then.feedback else out.progress("images") as advance:
+        chain_options = ChainOptions(
+            delay=parse_delay(then.delay or "0"),
+            model=result.query.model,
+            limits=limits,
+            programs=programs,
+            progress=advance,
+        )
+        return run_chain(
+            result,
+            steps,
+            database=database,
+            node=node,
+            options=chain_options,
+            on_event=_teller(result, database, then, out),
+        )
+
+
+def _teller(result: FindResult, database: Database, then: Then, out: Console) -> Callable[[Event], None]:
+    """What to do with the events of a chain: ``--withFeedBack`` tells them as pypx did, on stderr."""
+    if not then.feedback or out.verbosity < 1:
+        return lambda event: out.detail(_detail(event))
+    from pypx.compat.feedback import Feedback
+
+    feedback = Feedback(result, database, colour=console.colours(error=True))
+    return lambda event: console.tell(feedback.text(event))
+
+
+def _detail(event: Event) -> str:
+    from pypx.workflows.chain import SeriesDone
+
+    if not isinstance(event, SeriesDone) or event.outcome is None:
+        return ""
+    return f"{event.verb} {event.series.SeriesInstanceUID}: {event.outcome.state.value}"
+
+
+def show(result: FindResult, chain: ChainResult, out: Console) -> None:
+    """Show what each verb did: a table a verb, or a record a series and verb."""
+    from pypx.cli import render
+
+    for number, done in enumerate(chain.verbs):
+        outcomes = [outcome for _, of_study in done.studies for outcome in of_study]
+        records = [{"verb": done.verb} | _record(outcome) for outcome in outcomes if outcome is not None]
+        if out.jsonl:
+            for record in records:
+                out.record(record)
+            continue
+        if number:
+            console.write("\n")
+        if done.verb == "report":
+            _report(result, out)
+        elif records:
+            columns = render.MOVE_COLUMNS if done.verb == "retrieve" else render.STATUS_COLUMNS
+            render.show_records(columns, records, out)
+
+
+def _record(outcome: MoveOutcome | SeriesStatus) -> dict[str, Any]:
+    from pypx.cli.records import move_record, status_record
+    from pypx.model.outcomes import MoveOutcome
+
+    return move_record(outcome) if isinstance(outcome, MoveOutcome) else status_record(outcome)
+
+
+def _report(result: FindResult, out: Console) -> None:
+    from pypx.cli.cmd_report import show as show_report
+    from pypx.compat.report_csv import CsvOptions
+    from pypx.workflows.report import report
+
+    show_report(list(report(result)), "tabular", CsvOptions(), "", out)
+
+
+def exit_code(chain: ChainResult, out: Console) -> int:
+    """Exit code of a chain: 0, 3 if a verb failed for some series, 12 if the PACS sent nothing at all."""
+    from pypx.cli import moves
+    from pypx.model.outcomes import MoveOutcome
+
+    for line in chain.failed:
+        out.note(line)
+    outcomes = [outcome for done in chain.verbs for _, of_study in done.studies for outcome in of_study]
+    moved = [outcome for outcome in outcomes if isinstance(outcome, MoveOutcome)]
+    if moved:
+        return moves.exit_code(moved)
+    return PartialError.exit_code if chain.failed else 0
+
+
+def linger(then: Then) -> None:
+    """Wait for ENTER if ``--waitForUserTerminate`` asks for it and somebody is there."""
+    from pypx.cli.inputs import stdin_is_terminal
+
+    if then.linger and stdin_is_terminal():
+        console.say("Images may still be on their way. Hit ENTER to exit.")
+        input()

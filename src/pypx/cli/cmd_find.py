@@ -1,0 +1,122 @@
+"""``px find``: which studies and series a PACS has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pypx.cli import chain_options, options, tool_options
+from pypx.cli.chain_options import Then
+from pypx.cli.console import Console
+from pypx.cli.peer_options import peer
+from pypx.cli.query_options import QueryCommand, query
+from pypx.errors import PartialError
+
+if TYPE_CHECKING:
+    from pypx.db.layout import Layout
+    from pypx.model.peers import PacsNode
+    from pypx.model.query import Query
+    from pypx.services.dcmtk import Limits, Programs
+
+_EPILOG = options.epilog(
+    """
+    px find --PatientID 1234567
+    px find --PatientName 'DOE^*' --StudyDate 20240101- --Modality MR --json
+    px find --PatientBirthDate 19800101 --key BodyPartExamined=BRAIN
+    px find --query-file - --jsonl < keys.txt
+    px find --PatientID 1234567 --then retrieve,status --basemount /data/dicom
+    px find --PatientID 1234567 --json | px report
+    """,
+    2, 10, 11, 12, 20, 21, 40,
+    _0="done, also if nothing matches",
+    _3="an answer is incomplete, or a step of --then failed for some series",
+)  # fmt: skip
+
+
+@click.command("find", cls=QueryCommand, epilog=_EPILOG)
+@query
+@peer()
+@options.layout(required=False)
+@chain_options.then
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Associations to ask through at once.",
+)
+@tool_options.limits
+@tool_options.programs("findscu", "movescu")
+@options.output()
+def command(
+    *,
+    query: Query,
+    node: PacsNode,
+    layout: Layout | None,
+    then: Then,
+    jobs: int,
+    limits: Limits,
+    programs: Programs,
+    out: Console,
+) -> int:
+    """Ask a PACS which studies and series it has.
+
+    Any other DICOM keyword is an option too, such as --PatientBirthDate 19800101. Values take the wildcards * and ?,
+    dates a range, UIDs a list.
+    """
+    from pypx.cli.render import show_found
+    from pypx.compat.find_json import error_document, to_document
+    from pypx.errors import PeerError
+    from pypx.workflows.find import find
+
+    steps = then.steps
+    database = chain_options.database_for(steps, layout) if steps else None
+    given = _given(then, layout, out)
+    out.detail(f"C-FIND to {node} as {node.calling_aet}, {query.model.value} root, matching {_names(query)}")
+    with (
+        out.failing(PeerError, lambda error: error_document(error, query, node, given)),
+        out.progress("studies") as advance,
+    ):
+        result = find(query, node, limits=limits, programs=programs, jobs=jobs, progress=advance)
+    for problem in result.problems:
+        out.note(f"incomplete: {problem}")
+    code = PartialError.exit_code if result.problems else 0
+    if database is None:
+        if out.json:
+            out.document(to_document(result, given))
+        else:
+            show_found(result, out)
+    else:
+        chain = chain_options.run(
+            result, steps, then, database=database, node=node, limits=limits, programs=programs, out=out
+        )
+        if out.json:
+            from pypx.compat.then_json import to_document as then_document
+
+            out.document(to_document(result, given, then_document(chain, database)))
+        else:
+            chain_options.show(result, chain, out)
+        code = code or chain_options.exit_code(chain, out)
+    chain_options.linger(then)
+    return code
+
+
+def _names(query: Query) -> str:
+    return ", ".join(key.keyword for key in query.match) or "everything"
+
+
+def _given(then: Then, layout: Layout | None, out: Console) -> dict[str, Any]:
+    """The options that stand in the document, under the names pypx gave them."""
+    values: dict[str, Any] = {
+        "PACS": options.given("pacs") or "",
+        "then": then.verbs,
+        "thenArgs": then.args,
+        "withFeedBack": then.feedback,
+        "intraSeriesRetrieveDelay": then.delay or "0",
+        "verbosity": out.verbosity,
+        "json": out.json,
+    }
+    values |= {name: options.given(name) for name in ("findscu", "movescu") if options.given(name)}
+    return values | {"dblogbasepath": str(layout.log)} if layout else values

@@ -1,0 +1,208 @@
+"""``px listen``: receive what a PACS sends, and file it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pypx.cli import console, options, tool_options
+from pypx.cli.console import Console
+from pypx.errors import InputError
+
+if TYPE_CHECKING:
+    from pypx.db.layout import Layout
+    from pypx.services.dcmtk import Programs
+    from pypx.workflows.events import ListenEvent
+
+_EPILOG = options.epilog(
+    """
+    px listen --basemount /data/dicom --port 11113 --aet CHRIS
+    px listen --basemount /data/dicom --port 11113 --aet CHRIS --allow-calling ORTHANC --min-free 20G
+    px listen --basemount /data/dicom --port 11113 --jsonl > events.jsonl
+    """,
+    2, 20, 40,
+    _0="told to stop (SIGTERM, ^C), and all that was received is filed",
+    _1="the port cannot be had, or received files could not be filed",
+)  # fmt: skip
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SECONDS = click.FloatRange(min=0)
+
+
+def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
+    found = re.fullmatch(r"(\d{1,12})\s*([KMGT]?)(i?B)?", value.strip(), re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is no size, such as 500M or 20G")
+    return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
+    from ipaddress import ip_network
+
+    try:
+        return tuple(ip_network(word.strip(), strict=False) for text in texts for word in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--allow-from: {error}") from None
+
+
+@click.command("listen", cls=options.PxCommand, epilog=_EPILOG)
+@options.layout(required=True, short=True)
+@click.option(
+    "--port",
+    required=True,
+    type=click.IntRange(0, 65535),
+    envvar="PX_LISTEN_PORT",
+    metavar="PORT",
+    help="Port to listen on; 0 takes a free one (PX_LISTEN_PORT).",
+)
+@click.option("--bind", default="", metavar="ADDRESS", help="Address to listen on (all).")
+@click.option(
+    "--aet",
+    envvar="PX_AET",
+    metavar="TITLE",
+    help="Our AE title: associations to another one are rejected (PX_AET; any title is taken).",
+)
+@click.option(
+    "--allow-calling",
+    "calling",
+    multiple=True,
+    metavar="TITLE,...",
+    help="Take images from these AE titles only.",
+)
+@click.option(
+    "--allow-from",
+    "networks",
+    multiple=True,
+    metavar="NETWORK,...",
+    help="Take images from these addresses only, such as 10.0.0.5 or 10.0.0.0/24.",
+)
+@click.option(
+    "--max-associations",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="Reject more than these at once.",
+)
+@click.option(
+    "--max-backlog",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="Let senders wait while so many files are not filed yet.",
+)
+@click.option(
+    "--min-free",
+    default="1G",
+    show_default=True,
+    callback=_bytes,
+    metavar="SIZE",
+    help="Let senders wait while less is free on the disk.",
+)
+@click.option(
+    "--drain",
+    type=_SECONDS,
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When told to stop, let running associations go on for so long.",
+)
+@click.option(
+    "--acse-timeout",
+    type=_SECONDS,
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For a peer to ask for an association and to release it.",
+)
+@click.option(
+    "--dimse-timeout",
+    type=_SECONDS,
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two messages of an association.",
+)
+@tool_options.programs("storescp")
+@options.output()
+def command(
+    *,
+    layout: Layout,
+    port: int,
+    bind: str,
+    aet: str | None,
+    calling: tuple[str, ...],
+    networks: tuple[str, ...],
+    max_associations: int,
+    max_backlog: int,
+    min_free: int,
+    drain: float,
+    acse_timeout: float,
+    dimse_timeout: float,
+    programs: Programs,
+    out: Console,
+) -> None:
+    """Receive what a PACS sends, file it in the BASEMOUNT and record it; stay in the foreground.
+
+    One line on stderr says when it is ready. SIGTERM or ^C ends it: what is under way is received and filed first; the
+    second time it ends at once, and the next px listen files what was left.
+    """
+    from pypx.model.identifiers import parse_ae_title
+    from pypx.workflows.listen import listen
+    from pypx.workflows.serving import ListenOptions
+
+    titles = [title for text in calling for title in text.split(",") if title.strip()]
+    listen(
+        layout,
+        ListenOptions(
+            port=port,
+            bind=bind,
+            aet=parse_ae_title(aet, "--aet") if aet else None,
+            calling_aets=frozenset(parse_ae_title(title, "--allow-calling") for title in titles),
+            networks=_networks(networks),
+            max_associations=max_associations,
+            max_backlog=max_backlog,
+            min_free_bytes=min_free,
+            acse_s=acse_timeout,
+            dimse_s=dimse_timeout,
+            drain_s=drain,
+            programs=programs,
+        ),
+        _teller(out),
+    )
+
+
+def _teller(out: Console) -> Callable[[ListenEvent], None]:
+    """Tell each event: as a line of JSON with ``--jsonl`` or ``--json``, in words on stderr."""
+    from pypx.workflows.events import EventKind
+
+    usual = {
+        EventKind.ASSOCIATION_OPENED, EventKind.ASSOCIATION_ENDED, EventKind.SERIES,
+    }  # fmt: skip
+    records = out.json or out.jsonl
+
+    def tell(event: ListenEvent) -> None:
+        nonlocal records
+        (out.detail if event.kind in usual else out.note)(_words(event))
+        if records:
+            try:
+                out.record(event.as_dict())
+            except BrokenPipeError:
+                records = False
+                console.discard()
+                out.note("px listen: nobody reads the events any more; it goes on without")
+
+    return tell
+
+
+def _words(event: ListenEvent) -> str:
+    fields = event.as_dict()
+    kind = fields.pop("kind")
+    if kind == "ready":
+        title = fields.get("aet") or "any AE title"
+        return f"px listen: ready: {title} on {fields['address']}:{fields['port']}, files go to {fields['basemount']}"
+    return " ".join([f"px listen: {kind}", *(f"{name}={value}" for name, value in fields.items())])

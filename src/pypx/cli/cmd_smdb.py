@@ -1,0 +1,265 @@
+"""``px smdb``: the database of a BASEMOUNT, and the services named in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pypx.cli import options, tool_options
+from pypx.cli.console import Console
+from pypx.cli.query_options import MATCHING
+from pypx.errors import InputError
+
+if TYPE_CHECKING:
+    from pypx.db.layout import Layout
+
+_KINDS = ["PACS", "CUBE", "swift", "storage"]
+_EPILOG = options.epilog(
+    """
+    px smdb init --basemount /data/dicom
+    px smdb service PACS set orthanc '{"serverIP": "10.0.0.5", "serverPort": "4242", "aec": "ORTHANC"}'
+    px smdb search PatientName='DOE*' Modality=MR
+    px smdb --action imageDirsSeriesInstanceUID --actionArgs 1.2.3.4 --logdir /data/dicom/log
+    """,
+    0, 2, 40, 41, 50,
+    _1="the document of --action says that it did not work",
+)  # fmt: skip
+
+
+class SmdbGroup(click.Group):
+    """The group ``px smdb``, which also takes pypx's ``--action``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let ``-v`` stand with or without its number."""
+        return super().parse_args(ctx, options.spread_verbosity(args))
+
+
+def _hidden(*names: str) -> list[click.Option]:
+    return [click.Option([f"--{name}", name], hidden=True, expose_value=True) for name in names]
+
+
+@click.group("smdb", cls=SmdbGroup, invoke_without_command=True, epilog=_EPILOG)
+@click.option("--action", "action", metavar="ACTION", help="pypx's form: what to do.")
+@click.option(
+    "--actionArgs",
+    "--action-args",
+    "action_args",
+    default="",
+    metavar="TEXT",
+    help="pypx's form: a UID, a PatientID, or a JSON object of service entries.",
+)
+@click.option("-p", "--xcrdir", "xcrdir", default="", metavar="DIR", help="pypx's form: directory of a filed image.")
+@click.option("-f", "--xcrfile", "xcrfile", default="", metavar="FILE", help="pypx's form: the image in it.")
+@click.option("--xcrdirfile", "xcrdirfile", default="", metavar="PATH", help="pypx's form: both in one.")
+@options.layout(required=False, short=True)
+@options.output(jsonl=False)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    action: str | None,
+    action_args: str,
+    xcrdir: str,
+    xcrfile: str,
+    xcrdirfile: str,
+    layout: Layout | None,
+    out: Console,
+    **_filters: str | None,
+) -> int:
+    """Look into the database of a BASEMOUNT, and name PACS and stores in it.
+
+    Sub-commands explain themselves: px smdb search --help. pypx's form (--action NAME --actionArgs TEXT) prints pypx's
+    documents: imageDirsPatientID, imageDirsSeriesInstanceUID, mapsUpdateForFile, mapsUpdateForPatient,
+    seriesData_DBtablesGet, studyData_DBtablesGet, patientData_DBtablesGet, endOfStudy, swift, storage, CUBE, PACS.
+    """
+    if ctx.invoked_subcommand is not None:
+        return 0
+    if not action:
+        raise InputError("nothing to do: px smdb --help names the sub-commands and actions")
+    from pypx.cli.smdb_actions import run_action
+
+    if layout is None:
+        raise InputError("no BASEMOUNT: give --logdir DIR/log (PX_DB) or --basemount DIR (PX_BASEMOUNT)")
+    return run_action(
+        action, action_args, xcrdirfile or "/".join(part for part in (xcrdir, xcrfile) if part), layout, out
+    )
+
+
+command.params.extend(_hidden(*MATCHING, "JSONargs"))
+
+
+@command.command(
+    "init",
+    cls=options.PxCommand,
+    short_help="Make a new BASEMOUNT.",
+    epilog=options.epilog(
+        "px smdb init --basemount /data/dicom\npx smdb init --basemount /data/old --format 3", 0, 2, 40
+    ),
+)
+@click.option(
+    "--format",
+    "number",
+    type=click.Choice(["3", "4"]),
+    default="4",
+    show_default=True,
+    help="3 can be read and written by pypx 3 too; 4 is px's own.",
+)
+@options.layout(required=True, short=True)
+@tool_options.templates
+@options.output(jsonl=False)
+def init(number: str, layout: Layout, templates: tool_options.TemplateOptions, out: Console) -> None:
+    """Make a new BASEMOUNT; an existing one keeps its format."""
+    from pypx.db.formats import default_templates
+    from pypx.db.smdb import Database
+
+    chosen = templates.over(default_templates(int(number))) if templates else None
+    database = Database.create(layout, format=int(number), templates=chosen)
+    if out.json:
+        out.document({"status": True, "basemount": str(layout.base), "format": database.format})
+    else:
+        out.line(f"{layout.base}: a BASEMOUNT of format {database.format}")
+
+
+@command.command(
+    "search",
+    short_help="List recorded patients, studies or series.",
+    cls=options.PxCommand,
+    epilog=options.epilog(
+        "px smdb search PatientName='DOE*' StudyDate=20240101-\npx smdb search --level study --jsonl", 0, 2, 40
+    ),
+)
+@click.argument("terms", nargs=-1, metavar="[KEYWORD=VALUE]...")
+@click.option(
+    "--level",
+    type=click.Choice(["patient", "study", "series"], case_sensitive=False),
+    default="series",
+    show_default=True,
+    help="What to list.",
+)
+@options.layout(required=True, short=True)
+@options.output()
+def search(terms: tuple[str, ...], level: str, layout: Layout, out: Console) -> None:
+    """List recorded patients, studies or series, by any recorded tag; * and ? are wildcards, dates may be ranges."""
+    from pypx.db.smdb import Database
+    from pypx.model.keywords import Level
+    from pypx.workflows import search as workflow
+
+    matches = workflow.parse_matches(terms)
+    shown = Level[level.upper()]
+    records = workflow.search(Database.open(layout), matches, shown)
+    if out.json:
+        out.document(list(records))
+    elif out.jsonl:
+        for record in records:
+            out.record(record)
+    else:
+        columns = list(dict.fromkeys((*workflow.SHOWN[shown], *matches)))
+        columns += ["instances"] if shown is Level.SERIES else []
+        out.table(columns, ([record.get(name, "") for name in columns] for record in records))
+
+
+@command.command(
+    "service",
+    short_help="List, show, set, remove or check named services.",
+    cls=options.PxCommand,
+    epilog=options.epilog(
+        """
+        px smdb service PACS list
+        px smdb service PACS set orthanc '{"serverIP": "10.0.0.5", "serverPort": "4242", "aec": "ORTHANC"}'
+        px smdb service swift set store - < entry.json
+        px smdb service PACS check orthanc
+        px smdb service PACS remove orthanc
+        """,
+        0,
+        2,
+        10,
+        11,
+        12,
+        40,
+    ),
+)
+@click.argument("kind", type=click.Choice(_KINDS, case_sensitive=False))
+@click.argument("act", metavar="[list|get|set|remove|check]", default="list")
+@click.argument("key", required=False)
+@click.argument("value", required=False, metavar="[JSON]")
+@options.layout(required=True, short=True)
+@tool_options.limits
+@tool_options.programs("echoscu")
+@options.output(jsonl=False)
+def service(**values: object) -> None:
+    """List, show, set, remove or check named services; passwords are shown as ****.
+
+    Set takes the entry as a JSON object, or - to read it from stdin: that keeps passwords out of the list of processes.
+    """
+    from pypx.cli.smdb_actions import run_service
+
+    run_service(**values)  # type: ignore[arg-type]  # click hands over exactly its parameters
+
+
+@command.command(
+    "image-dirs",
+    cls=options.PxCommand,
+    short_help="Say where the images of a series are.",
+    epilog=options.epilog(
+        "px smdb image-dirs --SeriesInstanceUID 1.2.3.4\npx smdb image-dirs --PatientID 1234567", 0, 2, 40
+    ),
+)
+@click.option("--SeriesInstanceUID", "--series-instance-uid", "series", metavar="UID", help="Directory of a series.")
+@click.option("--PatientID", "--patient-id", "patient", metavar="ID", help="Directories of a patient.")
+@options.layout(required=True, short=True)
+@options.output(jsonl=False)
+def image_dirs(series: str | None, patient: str | None, layout: Layout, out: Console) -> int:
+    """Say where the images of a series or of a patient are."""
+    from pypx.cli.smdb_actions import image_directories, run_action
+
+    if bool(series) == bool(patient):
+        raise InputError("give --SeriesInstanceUID or --PatientID")
+    if out.json:
+        return run_action(
+            f"imageDirs{'SeriesInstanceUID' if series else 'PatientID'}", series or patient or "", "", layout, out
+        )
+    for line in image_directories(series, patient, layout):
+        out.line(line)
+    return 0
+
+
+@command.command(
+    "maps-update",
+    cls=options.PxCommand,
+    short_help="Enter packed files into the tables anew.",
+    epilog=options.epilog(
+        "px smdb maps-update /data/dicom/data/a/b/c/0001.dcm\npx smdb maps-update --PatientID 1234567",
+        0, 2, 40, 41, 50, _1="a file could not be recorded",
+    ),
+)  # fmt: skip
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option("--PatientID", "--patient-id", "patient", metavar="ID", help="All files on record of a patient.")
+@options.layout(required=True, short=True)
+@options.output(jsonl=False)
+def maps_update(file: str | None, patient: str | None, layout: Layout, out: Console) -> int:
+    """Enter a packed file, or all files of a patient, into the tables anew."""
+    from pypx.cli.smdb_actions import run_action
+
+    if bool(file) == bool(patient):
+        raise InputError("give a FILE or --PatientID")
+    return run_action(
+        "mapsUpdateForPatient" if patient else "mapsUpdateForFile", patient or "", file or "", layout, out
+    )
+
+
+@command.command(
+    "tables",
+    cls=options.PxCommand,
+    short_help="Name the table files of a packed image.",
+    epilog=options.epilog("px smdb tables /data/dicom/data/a/b/c/0001.dcm", 0, 2, 40, 50),
+)
+@click.argument("file", metavar="FILE")
+@options.layout(required=True, short=True)
+@options.output(jsonl=False)
+def tables(file: str, layout: Layout, out: Console) -> int:
+    """Name the table files of a packed image, and whether they exist."""
+    from pypx.cli.smdb_actions import run_action
+
+    return run_action("patientData_studyData_seriesData_DBtablesGet", "", file, layout, out)

@@ -1,0 +1,229 @@
+"""The command ``px``: a group whose commands are imported when they are asked for, and the one place that ends it.
+
+Nothing heavy may be imported here; `px --help` names the commands from :data:`COMMANDS` without loading them.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from pypx import __version__
+from pypx.cli import console
+from pypx.cli.options import common, spread_verbosity
+from pypx.errors import PxError
+
+
+class Verb(NamedTuple):
+    """A command as the group knows it before it is loaded.
+
+    `program` tells whether its ``--json`` document is of the kind that wraps a DCMTK program: ``"status": "error"``
+    with ``data``, ``command`` and ``returncode`` where the others say ``"status": false``.
+    """
+
+    module: str
+    summary: str
+    program: bool = False
+
+
+COMMANDS = {
+    "echo": Verb("cmd_echo", "Check that a PACS answers.", program=True),
+    "find": Verb("cmd_find", "Ask a PACS which studies and series it has.", program=True),
+    "report": Verb("cmd_report", "Show what px find found as table, text, CSV or JSON."),
+    "move": Verb("cmd_move", "Have a PACS send series to a listener.", program=True),
+    "listen": Verb("cmd_listen", "Receive what a PACS sends and file it."),
+    "repack": Verb("cmd_repack", "File DICOM files that are on disk already."),
+    "status": Verb("cmd_status", "Say how much of which series has arrived."),
+    "do": Verb("cmd_do", "Run further steps over what px find found."),
+    "smdb": Verb("cmd_smdb", "Look into the database, and name PACS and stores."),
+    "completion": Verb("cmd_completion", "Print the completion script for your shell."),
+}
+
+GUIDE = """\
+px asks a PACS for images, receives them and files them.
+
+First steps, PACS at 10.0.0.5 port 4242 with AE title ORTHANC, ours CHRIS, results in /data/dicom:
+
+  export PX_SERVER_IP=10.0.0.5 PX_SERVER_PORT=4242 PX_AEC=ORTHANC PX_AET=CHRIS PX_BASEMOUNT=/data/dicom
+
+  px echo                                    does the PACS answer?
+  px find --PatientID 1234567                what does it have of this patient?
+  px listen --port 11113 &                   receive what the PACS sends
+  px find --PatientID 1234567 --then retrieve,status
+  px status --PatientID 1234567              what has arrived?
+
+A PACS sends to addresses it knows only: its administrator enters our AE title, host and port.
+px --help lists the commands, px find --help explains one of them.
+"""
+
+_EXIT_ABORT = 130
+_EXIT_BUG = 70
+_EXIT_PIPE = 141
+_ENVIRONMENT = frozenset({
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE,
+})  # fmt: skip
+
+
+class PxGroup(click.Group):
+    """The group ``px``: lazy commands, honest exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names of the commands, in the order of work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the module of one command."""
+        verb = COMMANDS.get(cmd_name)
+        if verb is None:
+            return None
+        command = importlib.import_module(f"pypx.cli.{verb.module}").command
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a wrong name is answered with the nearest right one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; px --help lists the commands"
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete a command's name without importing the commands."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [
+            CompletionItem(name, help=verb.summary) for name, verb in COMMANDS.items() if name.startswith(incomplete)
+        ]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let ``-v`` stand with or without its number."""
+        return super().parse_args(ctx, spread_verbosity(args))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that went away (``px find | head``) ends it quietly, as SIGPIPE would."""
+        try:
+            result = super().invoke(ctx)
+            console.flush()
+        except BrokenPipeError:
+            console.discard()
+            ctx.exit(_EXIT_PIPE)
+        return result
+
+    def main(  # type: ignore[override]  # the result is an exit of the process, as in click's standalone mode
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run the command named by `args` and end the process with its exit code."""
+        argv = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        console.begin()
+        sys.exit(guarded(lambda: super(PxGroup, self).main(argv, prog_name or "px", **extra), argv))
+
+
+def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
+    """Do `work` and turn whatever it raises into one line on stderr and an exit code.
+
+    Parameters
+    ----------
+    work : returns the exit code, or anything else for success
+    argv : what the user typed, to know the verb, ``--json`` and ``--debug``
+    """
+    try:
+        result = work()
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _fail(argv, _EXIT_ABORT, "interrupted")
+    except click.ClickException as error:
+        line = error.format_message().rstrip(".")
+        return _fail(argv, error.exit_code, f"{line} (see: {_program(argv)} --help)")
+    except PxError as error:
+        return _fail(argv, error.exit_code, str(error))
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is named as one, never as a traceback
+        return _unexpected(argv, error)
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(argv: Sequence[str], error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(argv, PxError.exit_code, f"{os.strerror(error.errno)}{where}")
+    text = f"a bug in px: {type(error).__name__}: {error}"
+    return _fail(argv, _EXIT_BUG, f"{text[:400]} (run again with --debug and report what it prints)")
+
+
+def _fail(argv: Sequence[str], code: int, line: str) -> int:
+    if "--debug" in argv:
+        import traceback
+
+        traceback.print_exc()
+    verb = COMMANDS.get(_verb(argv))
+    try:
+        console.failure(
+            _program(argv), line, code, document="--json" in argv, program_result=verb is not None and verb.program
+        )
+    except BrokenPipeError:
+        console.discard()
+    return code
+
+
+def _verb(argv: Sequence[str]) -> str:
+    return next((word for word in argv if word in COMMANDS), "")
+
+
+def _program(argv: Sequence[str]) -> str:
+    return f"px {_verb(argv)}".strip()
+
+
+@click.group(
+    cls=PxGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Every command explains itself, with examples and exit codes: px COMMAND --help.",
+)
+@click.option("--version", is_flag=True, help="Print the version; with -v also that of DCMTK.")
+@common
+@click.pass_context
+def px(ctx: click.Context, *, version: bool, verbosity: int | None) -> None:
+    """Query, retrieve, file and hand on DICOM images from a PACS."""
+    if version:
+        console.write(f"px {__version__}\n")
+        if (verbosity or 0) > 1:
+            console.write(_dcmtk_version() + "\n")
+        ctx.exit()
+    if ctx.invoked_subcommand is None:
+        console.write(GUIDE)
+
+
+def _dcmtk_version() -> str:
+    from pypx.services.process import find_program, run
+
+    answer = run([find_program("echoscu"), "--version"], idle_s=10)
+    return (answer.stdout or answer.stderr).partition("\n")[0].strip("$ ")
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signal.SIGTERM)
+
+
+def run() -> None:
+    """Entry point of the installed program ``px``."""
+    console.prepare()
+    signal.signal(signal.SIGTERM, _terminated)
+    px.main()

@@ -1,0 +1,64 @@
+"""Outcomes as flat records, one a line of ``--jsonl``.
+
+Each carries the version of its form; it grows when a key changes its meaning or goes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pypx.model.outcomes import FileOutcome, MoveOutcome, SeriesStatus
+
+RECORD_FORMAT = 1
+
+
+def move_record(outcome: MoveOutcome) -> dict[str, Any]:
+    """The PACS's own words on the C-MOVE of a series, and how much of it was recorded."""
+    counts = outcome.counts
+    return {
+        "format": RECORD_FORMAT,
+        "StudyInstanceUID": outcome.series.StudyInstanceUID,
+        "SeriesInstanceUID": outcome.series.SeriesInstanceUID,
+        "SeriesDescription": outcome.series.SeriesDescription,
+        "state": outcome.state.value,
+        "status": None if outcome.status is None else f"{outcome.status:04X}",
+        "expected": outcome.series.NumberOfSeriesRelatedInstances,
+        "completed": counts.completed,
+        "failed": counts.failed,
+        "warning": counts.warning,
+        "received": outcome.received,
+        "error": outcome.error,
+    }
+
+
+def status_record(status: SeriesStatus) -> dict[str, Any]:
+    """The life of a series so far; ``missing`` are SOP Instance UIDs, null where they are not known."""
+    return {
+        "format": RECORD_FORMAT,
+        "StudyInstanceUID": status.series.StudyInstanceUID,
+        "SeriesInstanceUID": status.series.SeriesInstanceUID,
+        "SeriesDescription": status.series.SeriesDescription,
+        "state": status.state.value,
+        "expected": status.expected,
+        "received": status.received,
+        "packed": status.packed,
+        "pushed": status.pushed,
+        "registered": status.registered,
+        "conflicts": status.conflicts,
+        "missing": None,
+    }
+
+
+def file_record(outcome: FileOutcome) -> dict[str, Any]:
+    """What became of one file on its way into the BASEMOUNT."""
+    instance = outcome.instance
+    return {
+        "format": RECORD_FORMAT,
+        "source": str(outcome.source),
+        "state": outcome.state.value,
+        "file": str(outcome.file) if outcome.file else None,
+        "StudyInstanceUID": instance.StudyInstanceUID if instance else None,
+        "SeriesInstanceUID": instance.SeriesInstanceUID if instance else None,
+        "SOPInstanceUID": instance.SOPInstanceUID if instance else None,
+        "reason": outcome.reason,
+    }

@@ -1,0 +1,203 @@
+"""The group px: what it loads, what it says, and which exit code each end gives."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pypx import __version__, errors
+from pypx.cli import main
+from pypx.cli.main import COMMANDS, px
+from pypx.cli.options import spread_verbosity
+
+ADDRESS = ["--serverIP", "127.0.0.1"]
+SUBCLASSES = sorted(
+    (value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.PxError)),
+    key=lambda kind: kind.__name__,
+)
+
+
+def run(*args: str, **extra: Any) -> Result:
+    return CliRunner().invoke(px, list(args), **extra)
+
+
+def echo_raises(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def echo(*_args: object, **_values: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pypx.workflows.echo.echo", echo)
+
+
+def test_px_alone_teaches_the_next_step() -> None:
+    result = run()
+    assert result.exit_code == 0
+    assert "PX_SERVER_IP" in result.stdout
+    for verb in ("px echo", "px find", "px listen", "px status"):
+        assert verb in result.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"px {__version__}\n"
+
+
+def test_help_names_every_command_without_loading_one() -> None:
+    code = (
+        "import sys\nfrom pypx.cli.main import px\n"
+        "try:\n    px.main(['--help'])\nfinally:\n    print([n for n in sys.modules if '.cmd_' in n])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    *text, loaded = answer.stdout.splitlines()
+    assert loaded == "[]"
+    for name, verb in COMMANDS.items():
+        assert any(line.split() == [name, *verb.summary.split()] for line in text)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "find --help"])
+def test_start_up_of_a_command_loads_nothing_heavy(name: str) -> None:
+    code = (
+        "import sys\nfrom pypx.cli.main import px\n"
+        f"try:\n    px.main({[*name.split()[:1], '--help']!r})\nfinally:\n    print(*sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    loaded = set(answer.stdout.splitlines()[-1].split())
+    heavy = {"pydicom", "numpy", "rich", "filelock", "requests", "json", "pypx.workflows.find", "pypx.db.smdb"}
+    assert "pypx.cli.main" in loaded
+    assert heavy & loaded == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_examples_and_exit_codes_in_its_help(name: str) -> None:
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    assert f"px {name}" in result.stdout.split("Examples:")[1]
+    assert "Exit codes:" in result.stdout
+    command = px.get_command(click.Context(px), name)
+    assert isinstance(command, click.Command)
+    for sub in getattr(command, "commands", {}):
+        text = run(name, sub, "--help").stdout
+        assert f"px {name} {sub}" in text.split("Examples:")[1]
+        assert "Exit codes:" in text
+
+
+@pytest.mark.parametrize("kind", SUBCLASSES, ids=lambda kind: str(kind.__name__))
+def test_each_error_is_one_line_and_its_exit_code(kind: type[errors.PxError], monkeypatch: pytest.MonkeyPatch) -> None:
+    echo_raises(monkeypatch, kind("tried this\nwith that"))
+    result = run("echo", *ADDRESS)
+    assert result.exit_code == kind.exit_code
+    assert result.stdout == ""
+    assert result.stderr == "px echo: tried this with that\n"
+
+
+def test_a_failure_under_json_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    echo_raises(monkeypatch, errors.PeerUnreachableError("no connection"))
+    result = run("echo", *ADDRESS, "--json")
+    assert result.exit_code == 10
+    document = json.loads(result.stdout)
+    assert document["status"] == "error"
+    assert document["error"] == "no connection"
+    assert {"data", "command", "returncode"} <= document.keys()
+
+
+@pytest.mark.parametrize(
+    ("args", "status"),
+    [(["find", "--json"], "error"), (["status", "--json"], False), (["repack", "--json", "--nonsense"], False)],
+)
+def test_wrong_usage_under_json_is_one_document(args: list[str], status: object) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    document = json.loads(result.stdout)
+    assert document["status"] == status
+    assert document["error"] in result.stderr
+
+
+def test_a_bug_is_one_line_and_70(monkeypatch: pytest.MonkeyPatch) -> None:
+    echo_raises(monkeypatch, ZeroDivisionError("oops"))
+    result = run("echo", *ADDRESS)
+    assert result.exit_code == 70
+    assert result.stderr.startswith("px echo: a bug in px: ZeroDivisionError: oops")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("args", [["--debug", "echo", *ADDRESS], ["echo", *ADDRESS, "--debug"]])
+def test_debug_prints_the_traceback(args: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    echo_raises(monkeypatch, ZeroDivisionError("oops"))
+    result = run(*args)
+    assert result.exit_code == 70
+    assert "Traceback (most recent call last)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (BrokenPipeError(), 141), (OSError(errno.ENOSPC, "No space", "/x"), 1)],
+)
+def test_other_ends(error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    echo_raises(monkeypatch, error)
+    result = run("echo", *ADDRESS)
+    assert result.exit_code == code
+    assert "bug" not in result.stderr
+    if isinstance(error, BrokenPipeError):
+        assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["fnd"], "px: there is no command 'fnd'; did you mean 'find'? (see: px --help)\n"),
+        (["echo", "--nonsense"], "px echo: No such option '--nonsense' (see: px echo --help)\n"),
+        (["echo", "extra"], "px echo: Got unexpected extra argument (extra) (see: px echo --help)\n"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(args: list[str], line: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stderr.replace("option: --nonsense", "option '--nonsense'") == line
+
+
+@pytest.mark.parametrize(
+    ("args", "spread"),
+    [
+        (["-v"], ["--verbosity=2"]),
+        (["-v", "3", "find"], ["--verbosity=3", "find"]),
+        (["find", "-v", "--json"], ["find", "--verbosity=2", "--json"]),
+        (["repack", "-v", "/data"], ["repack", "--verbosity=2", "/data"]),
+        (["-v0"], ["--verbosity=0"]),
+        (["--verbosity", "1"], ["--verbosity=1"]),
+        (["--verbosity=1"], ["--verbosity=1"]),
+        (["a", "--", "-v"], ["a", "--", "-v"]),
+    ],
+)
+def test_the_number_of_v_may_be_left_out(args: list[str], spread: list[str]) -> None:
+    assert spread_verbosity(args) == spread
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_completion(shell: str) -> None:
+    result = run("completion", shell)
+    assert result.exit_code == 0
+    assert "_PX_COMPLETE" in result.stdout
+
+
+def test_commands_complete_without_being_loaded() -> None:
+    items = px.shell_complete(click.Context(px), "re")
+    assert [item.value for item in items] == ["report", "repack"]
+
+
+def test_the_failing_verb_is_named_after_options_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    echo_raises(monkeypatch, errors.InputError("no"))
+    assert run("-v", "1", "echo", *ADDRESS).stderr == "px echo: no\n"
+
+
+def test_every_module_of_a_command_exists() -> None:
+    for name in COMMANDS:
+        command = px.get_command(click.Context(px), name)
+        assert command is not None
+        assert command.name == name
+    assert px.get_command(click.Context(px), "nonsense") is None
+    assert main.COMMANDS.keys() == set(px.list_commands(click.Context(px)))
