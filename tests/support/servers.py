@@ -164,6 +164,7 @@ class Orthanc(Pacs):
     def rest(self, method: str, path: str, body: bytes | object | None = None) -> Any:
         """One REST call over a kept connection; bytes go as they are, anything else as JSON.  Fails unless 2xx."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        kept = self._http is not None
         if self._http is None:
             self._http = http.client.HTTPConnection(self.host, self.http_port, timeout=60)
         try:
@@ -173,6 +174,8 @@ class Orthanc(Pacs):
         except (http.client.HTTPException, ConnectionError):
             self._http.close()
             self._http = None
+            if kept:  # Orthanc closes connections that were idle for a while
+                return self.rest(method, path, body)
             raise
         assert answer.status < 300, f"Orthanc: {method} {path}: {answer.status} {content[:500]!r}"
         try:

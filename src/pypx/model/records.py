@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pypx.model.identifiers import UID
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesRef:
-    """A series by its two UIDs, and how many instances its PACS says it has (``None``: it did not say)."""
+    """A series by its two UIDs, and how many instances its PACS says it has (``None``: it did not say).
+
+    `PatientID` is needed where a PACS is asked in the patient root model (PS3.4 C.6.1); ``""`` where nobody knows it.
+    """
 
     StudyInstanceUID: UID
     SeriesInstanceUID: UID
     NumberOfSeriesRelatedInstances: int | None = None
     SeriesDescription: str = ""
+    PatientID: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

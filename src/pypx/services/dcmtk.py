@@ -1,0 +1,202 @@
+"""The programs of DCMTK: argument lists, runs, and what came of each request.
+
+Keys travel in files, never as ``-k`` options, so that no identifier of a patient stands in an argument list that
+``ps`` shows to every user of the host.  Whether a request was answered is read from the ``-d`` log
+(:mod:`pypx.services.dcmtk_log`); values come from response files only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from pypx.errors import PeerFailedError, PxError
+from pypx.model.keywords import QueryModel
+from pypx.model.peers import PacsNode
+from pypx.services import process
+from pypx.services.dcmtk_log import DcmtkLog, FinalResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Time limits of a conversation, seconds.
+
+    `connect_s`: TCP connection (``-to``).  `acse_s`: answer to the association request, and its release (``-ta``).
+    `dimse_s`: silence between two messages of a request (``-td``); an idle limit, never a total one.
+    """
+
+    connect_s: float = 10.0
+    acse_s: float = 30.0
+    dimse_s: float = 300.0
+
+    @property
+    def idle_s(self) -> float:
+        """Our own limit around a program: no output for so long means it hangs."""
+        return self.connect_s + self.acse_s + self.dimse_s + 10.0
+
+    def options(self) -> list[str]:
+        """The three limits as options of every network program of DCMTK (whole seconds, at least one)."""
+        return ["-to", _seconds(self.connect_s), "-ta", _seconds(self.acse_s), "-td", _seconds(self.dimse_s)]
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """Names or paths of the programs px starts."""
+
+    echoscu: str = "echoscu"
+    findscu: str = "findscu"
+    movescu: str = "movescu"
+    storescp: str = "storescp"
+    dcmsend: str = "dcmsend"
+    storescu: str = "storescu"
+
+
+def _seconds(value: float) -> str:
+    return str(max(1, round(value)))
+
+
+def storescp_argv(programs: Programs, out_dir: Path, limits: Limits) -> list[str]:
+    """Arguments of a storescp that serves the one association on its standard input and ends.
+
+    Every SOP class (``-pm``) and every transfer syntax it knows (``+xa``) is taken; data sets go to disk as they come
+    (``+B``), each under a name of its own (``+uf``), into `out_dir`, which must exist.  No ``-xcr``: that option hands
+    names the sender chose to a shell.
+
+    References
+    ----------
+    storescp(1), DCMTK 3.6.7
+    """
+    return [
+        programs.storescp,
+        "-id",
+        "+B",
+        "-pm",
+        "+xa",
+        "+uf",
+        "-pdu",
+        "131072",
+        "-dhl",
+        "-ta",
+        _seconds(limits.acse_s),
+        "-td",
+        _seconds(limits.dimse_s),
+        "-od",
+        str(out_dir),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Whom to ask, in which information model, with which limits and programs."""
+
+    node: PacsNode
+    model: QueryModel = QueryModel.STUDY_ROOT
+    limits: Limits = Limits()
+    programs: Programs = Programs()
+
+
+Finals = Generator[FinalResponse, None, PxError | None]
+"""Final responses as they come; returns why some are missing, or ``None``."""
+
+_MODEL_OPTION = {QueryModel.STUDY_ROOT: "-S", QueryModel.PATIENT_ROOT: "-P"}
+
+
+def echo(node: PacsNode, limits: Limits, programs: Programs) -> float:
+    """Ask the peer for a C-ECHO.
+
+    Returns
+    -------
+    seconds from the start of echoscu to its end
+
+    Raises
+    ------
+    PeerUnreachableError, PeerRejectedError : no association
+    PeerFailedError : no answer, or another status than Success
+    """
+    log = DcmtkLog()
+    argv = [programs.echoscu, "-v", *limits.options(), *addressed(node)]
+    done = process.run(argv, idle_s=limits.idle_s, on_line=log.feed)
+    if log.echo_status == "Success":
+        return done.seconds
+    if log.echo_status is not None:
+        raise PeerFailedError(f"{node} answered the C-ECHO with {log.echo_status!r} instead of Success")
+    failure = log.failure(node, "echoscu", done.returncode, timed_out=done.timed_out)
+    raise failure or PeerFailedError(f"{node} did not answer the C-ECHO")
+
+
+def find(talk: Conversation, queries: Sequence[Path], out_dir: Path, stop: Event | None = None) -> Finals:
+    """Send queries through one association, strictly one after the other (C-FIND).
+
+    Parameters
+    ----------
+    talk : whom to ask, and how
+    queries : query files; the n-th has Message ID n
+    out_dir : existing empty directory for the answers; see :func:`answers_in`
+    stop : ends it when set
+
+    Yields
+    ------
+    the final responses as they come
+
+    Returns
+    -------
+    why it ended before all queries were answered; ``None`` if they were
+
+    Raises
+    ------
+    ToolMissingError, ToolFailedError : findscu cannot be started
+    """
+    options = ["-d", _MODEL_OPTION[talk.model], "-X", "-od", str(out_dir)]
+    return (yield from _converse(talk, talk.programs.findscu, options, queries, stop))
+
+
+def answers_in(out_dir: Path) -> list[tuple[int, Path]]:
+    """The answers of a run: position of the query (from 1) by their numbering, and file, in the order they came.
+
+    Response files are counted through, and each final response uses up a number; so the gaps before an answer say
+    which query it belongs to.
+    """
+    numbered = sorted((int(path.stem[3:]), path) for path in out_dir.glob("rsp*.dcm"))
+    return [(number - position, path) for position, (number, path) in enumerate(numbered)]
+
+
+def move(talk: Conversation, requests: Sequence[Path], stop: Event | None = None) -> Finals:
+    """Send retrieve requests through one association, strictly one after the other (C-MOVE).
+
+    The images go to ``talk.node.move_destination``.  Parameters, yields and errors are those of :func:`find`.
+    """
+    return (yield from _converse(talk, talk.programs.movescu, ["-d", *move_options(talk)], requests, stop))
+
+
+def move_options(talk: Conversation) -> list[str]:
+    """Options of movescu that say what is asked of whom."""
+    return [_MODEL_OPTION[talk.model], "-aem", talk.node.move_destination]
+
+
+def addressed(node: PacsNode) -> list[str]:
+    """The peer and the two AE titles as arguments."""
+    return ["-aet", node.calling_aet, "-aec", node.called_aet, node.host, str(node.port)]
+
+
+def _converse(
+    talk: Conversation, program: str, options: Sequence[str], files: Sequence[Path], stop: Event | None
+) -> Finals:
+    """Run a program, yielding the final responses its log shows; returns why some are missing, if so."""
+    log = DcmtkLog()
+    argv = [program, *options, *talk.limits.options(), *addressed(talk.node), *map(str, files)]
+    lines = process.stream(argv, idle_s=talk.limits.idle_s, stop=stop)
+    try:
+        while True:
+            final = log.feed(next(lines))
+            if final is not None:
+                yield final
+    except StopIteration as end:
+        done: process.Finished = end.value
+    finally:
+        lines.close()
+    if len(log.finals) == len(files):
+        return None
+    failure = log.failure(talk.node, Path(program).name, done.returncode, timed_out=done.timed_out)
+    return failure or PeerFailedError(f"{talk.node} ended the association before it had answered all requests")

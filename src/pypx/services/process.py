@@ -1,0 +1,285 @@
+"""Programs as child processes: argument lists, time limits, a process group each, nothing left behind.
+
+The only module that imports :mod:`subprocess`.  No child is ever started through a shell, and each gets a small
+environment of its own: a few variables of ours, ``LC_ALL=C.UTF-8``, and ``TCP_NODELAY=1``, without which DCMTK waits
+for delayed acknowledgements (120 small C-STOREs on loopback: 10.8 s instead of 0.09 s; DCMTK 3.6.7).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from pypx.errors import ToolFailedError, ToolMissingError
+from pypx.services.outputs import OutputReader
+
+_GRACE_S = 2.0
+_POLL_S = 0.25
+_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "DCMDICTPATH", "TCP_BUFFER_LENGTH")
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that has ended.
+
+    `stdout` and `stderr` hold the last 8 MiB of each; they may hold patient data and are kept out of
+    the representation.  `timed_out` says that a time limit of ours ended it; `returncode` is negative for a signal.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str = field(repr=False)
+    stderr: str = field(repr=False)
+    seconds: float
+    timed_out: bool
+
+
+def find_program(name_or_path: str) -> str:
+    """Path of a program of DCMTK.
+
+    pynetdicom installs programs of the same names into its virtual environment, which often comes first in ``PATH``;
+    they take other options and are passed over.
+
+    Parameters
+    ----------
+    name_or_path : a name to look up in ``PATH``, or a path
+
+    Raises
+    ------
+    ToolMissingError : there is no such program, or it may not be executed
+    """
+    found = next((path for path in _candidates(name_or_path) if not _is_of_pynetdicom(path)), None)
+    if found is None:
+        raise ToolMissingError(
+            f"{name_or_path} is not installed (or not executable); on Debian or Ubuntu: sudo apt-get install dcmtk"
+        )
+    return found
+
+
+def _candidates(name_or_path: str) -> Iterator[str]:
+    """What a name stands for in each directory of ``PATH``, in order; a path stands for itself."""
+    directories = [""] if os.sep in name_or_path else os.environ.get("PATH", os.defpath).split(os.pathsep)
+    for directory in directories:
+        found = shutil.which(name_or_path, path=directory or os.curdir)
+        if found:
+            yield found
+
+
+def _is_of_pynetdicom(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as program:
+            start = program.read(512)
+    except OSError:
+        return False
+    return start.startswith(b"#!") and b"pynetdicom" in start
+
+
+def environment() -> dict[str, str]:
+    """The environment every child gets."""
+    kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {"PATH": os.defpath, **kept, "LC_ALL": "C.UTF-8", "TCP_NODELAY": "1"}
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    idle_s: float,
+    total_s: float | None = None,
+    on_line: Callable[[str], object] | None = None,
+) -> Finished:
+    """Run a program to its end.
+
+    Parameters
+    ----------
+    argv : program and arguments; the program is looked up in ``PATH``
+    idle_s : end it after so many seconds without output
+    total_s : end it after so many seconds altogether
+    on_line : gets each line of stderr, without its newline, as it comes
+
+    Raises
+    ------
+    ToolMissingError : the program is not there
+    ToolFailedError : it could not be started
+    """
+    lines = stream(argv, idle_s=idle_s, total_s=total_s)
+    try:
+        while True:
+            line = next(lines)
+            if on_line is not None:
+                on_line(line)
+    except StopIteration as stop:
+        finished: Finished = stop.value
+        return finished
+    finally:
+        lines.close()
+
+
+def stream(
+    argv: Sequence[str], *, idle_s: float, total_s: float | None = None, stop: Event | None = None
+) -> Generator[str, None, Finished]:
+    """Run a program, yielding the lines of its stderr as they come; returns a :class:`Finished`.
+
+    Closing the generator, or any exception in it (``KeyboardInterrupt`` too), ends the program and its process
+    group; so does setting `stop` from another thread, as if a limit had been reached.  The idle limit does not run
+    while the consumer works on a line.  Other parameters and errors: :func:`run`.
+    """
+    began = time.monotonic()
+    command = (find_program(argv[0]), *argv[1:])
+    child = _popen(command, subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
+    reader = OutputReader(child.stdout, child.stderr)
+    try:
+        timed_out = yield from _pump(
+            child, reader, idle_s, None if total_s is None else began + total_s, stop or Event()
+        )
+        yield from reader.lines(last=True)
+    finally:
+        _end_group(child, left_behind=reader.open)
+        reader.close()
+    return Finished(
+        argv=command,
+        returncode=child.returncode,
+        stdout=reader.text("stdout"),
+        stderr=reader.text("stderr"),
+        seconds=time.monotonic() - began,
+        timed_out=timed_out,
+    )
+
+
+def _pump(
+    child: subprocess.Popen[bytes], reader: OutputReader, idle_s: float, deadline: float | None, stop: Event
+) -> Generator[str, None, bool]:
+    """Yield lines until the child has ended (``False``) or is to be ended (``True``)."""
+    last = time.monotonic()
+    while True:
+        now = time.monotonic()
+        left = last + idle_s - now if deadline is None else min(last + idle_s, deadline) - now
+        if left <= 0 or stop.is_set():
+            return True
+        ended = child.poll() is not None
+        if not (ended or reader.open):
+            _wait(child, min(left, _POLL_S))
+        elif reader.read(0.0 if ended else min(left, _POLL_S)):
+            yield from reader.lines()
+            last = time.monotonic()
+        elif ended:
+            return False
+
+
+class Child:
+    """A program that runs on its own until it ends or is told to."""
+
+    __slots__ = ("_popen", "argv", "pid")
+
+    def __init__(self, argv: tuple[str, ...], popen: subprocess.Popen[bytes]) -> None:
+        self.argv = argv
+        self.pid: int = popen.pid
+        self._popen = popen
+
+    def poll(self) -> int | None:
+        """Exit status, or ``None`` while it runs."""
+        return self._popen.poll()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Exit status, or ``None`` if it still runs after `timeout_s` seconds."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def terminate(self) -> None:
+        """Send SIGTERM to it and its process group, if it still runs."""
+        _signal_group(self._popen, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to it and its process group, if it still runs."""
+        _signal_group(self._popen, signal.SIGKILL)
+
+    def pidfd(self) -> int:
+        """A new file descriptor that becomes readable when it ends (pidfd_open(2), Linux); the caller closes it."""
+        return os.pidfd_open(self.pid)
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    stderr: int = subprocess.DEVNULL,
+    cwd: Path | None = None,
+    umask: int = 0o027,
+    pass_fds: Sequence[int] = (),
+) -> Child:
+    """Start a program and return at once; it has a session of its own.
+
+    Parameters
+    ----------
+    argv : program and arguments; the program is looked up in ``PATH``
+    stdin, stdout, stderr : file descriptors (by default: nothing); the child has no other one of ours
+    cwd : its working directory
+    umask : its file mode creation mask
+    pass_fds : other descriptors it keeps, such as that of a lock it is to hold for as long as it lives
+
+    Raises
+    ------
+    ToolMissingError : the program is not there
+    ToolFailedError : it could not be started
+    """
+    command = (find_program(argv[0]), *argv[1:])
+    return Child(command, _popen(command, stdin, stdout, stderr, cwd=cwd, umask=umask, pass_fds=pass_fds))
+
+
+def _popen(
+    command: tuple[str, ...],
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    *,
+    cwd: Path | None = None,
+    umask: int = 0o077,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            env=environment(),
+            umask=umask,
+            start_new_session=True,
+            pass_fds=pass_fds,
+            bufsize=0,
+        )
+    except (OSError, ValueError) as error:
+        raise ToolFailedError(f"{command[0]} could not be started: {error}") from error
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if child.poll() is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+
+
+def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(timeout_s)
+
+
+def _end_group(child: subprocess.Popen[bytes], *, left_behind: bool) -> None:
+    """End the child and, if it has `left_behind` something that holds its outputs, that as well."""
+    _signal_group(child, signal.SIGTERM)
+    _wait(child, _GRACE_S)
+    _signal_group(child, signal.SIGKILL)
+    child.wait()
+    if left_behind:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)

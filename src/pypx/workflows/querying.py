@@ -1,0 +1,136 @@
+"""Queries of one level through a few associations, and the answers to each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock
+
+from pypx.errors import InvalidDicomError, PeerFailedError, PxError
+from pypx.model.keywords import Level
+from pypx.services import dcmtk, dicomfile, dimse
+from pypx.services.dcmtk import Conversation
+from pypx.services.dcmtk_log import FinalResponse
+from pypx.workflows.answers import Answer
+from pypx.workflows.asking import ask_all
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Reply:
+    """What came back for one query; `error` says why it may not be all."""
+
+    answers: list[Answer] = field(default_factory=list)
+    error: PxError | None = None
+
+
+class Asker:
+    """Asks one PACS; its files lie in a directory of the caller, which nobody else can read."""
+
+    def __init__(self, talk: Conversation, scratch: Path, charset: str) -> None:
+        self._talk = talk
+        self._scratch = scratch
+        self._charset = charset
+
+    def ask(
+        self,
+        level: Level,
+        queries: Sequence[Mapping[str, str]],
+        *,
+        jobs: int = 1,
+        progress: Progress | None = None,
+        first_must_work: bool = False,
+    ) -> list[Reply]:
+        """Ask queries of one level.
+
+        Parameters
+        ----------
+        level : their level
+        queries : keyword to value, one mapping a query
+        jobs : associations at a time
+        progress : called with queries answered and queries in all
+        first_must_work : raise if there is no association at all
+
+        Returns
+        -------
+        a reply for each query, in order
+        """
+        folder = Path(tempfile.mkdtemp(dir=self._scratch))
+        files = []
+        for number, keys in enumerate(queries, 1):
+            files.append(folder / f"q{number:05d}.dcm")
+            dicomfile.write_query(files[-1], level, keys, self._charset)
+        replies = [Reply() for _ in queries]
+        work = _Work(self._talk, folder, files, replies, progress, first_must_work=first_must_work)
+        shares = max(1, min(jobs, len(files)))
+        if shares == 1:
+            work.do(range(len(files)))
+            return replies
+        with ThreadPoolExecutor(shares, thread_name_prefix="px-find") as pool:
+            try:
+                list(pool.map(work.do, [range(first, len(files), shares) for first in range(shares)]))
+            except BaseException:
+                work.stop.set()
+                raise
+        return replies
+
+
+class _Work:
+    """The queries of one call, shared by the threads that ask them."""
+
+    def __init__(
+        self,
+        talk: Conversation,
+        folder: Path,
+        files: Sequence[Path],
+        replies: Sequence[Reply],
+        progress: Progress | None,
+        *,
+        first_must_work: bool,
+    ) -> None:
+        self.stop = Event()
+        self._talk = talk
+        self._folder = folder
+        self._files = files
+        self._replies = replies
+        self._progress = progress
+        self._first_must_work = first_must_work
+        self._lock = Lock()
+        self._done = 0
+
+    def do(self, share: Sequence[int]) -> None:
+        """Ask the queries at the positions of `share`, in their order."""
+
+        def run(batch: Sequence[int]) -> dcmtk.Finals:
+            asked = [share[at] for at in batch]
+            out_dir = Path(tempfile.mkdtemp(dir=self._folder))
+            failure = yield from dcmtk.find(self._talk, [self._files[at] for at in asked], out_dir, self.stop)
+            self._read(out_dir, asked)
+            return failure
+
+        for at, answer in ask_all(len(share), run, first_must_work=self._first_must_work):
+            self._finish(self._replies[share[at]], answer)
+
+    def _finish(self, reply: Reply, answer: FinalResponse | PxError) -> None:
+        if isinstance(answer, PxError):
+            reply.error = answer
+        elif answer.status != dimse.SUCCESS:
+            reply.error = PeerFailedError(f"{self._talk.node}: {dimse.status_text(answer.status, move=False)}")
+        with self._lock:
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, len(self._files))
+
+    def _read(self, out_dir: Path, asked: Sequence[int]) -> None:
+        """Hand the response files of a run to their queries."""
+        for number, path in dcmtk.answers_in(out_dir):
+            reply = self._replies[asked[min(number, len(asked)) - 1]]
+            try:
+                reply.answers.append(dicomfile.read_answer(path))
+            except InvalidDicomError as error:
+                reply.error = PeerFailedError(f"{self._talk.node}: an answer cannot be read: {error}")
+            path.unlink()
