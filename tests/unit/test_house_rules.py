@@ -68,7 +68,7 @@ def test_rules_see_what_is_wrong(source: str, complaint: str) -> None:
 
 
 def test_version_is_defined_once() -> None:
-    definition = re.compile(r"""(?m)^\s*(__version__|VERSION|version)\s*(:\s*\w+\s*)?=\s*["']\d""")
+    definition = re.compile(r"""(?m)^\s*(__version__|VERSION|version)\s*(:\s*\w+\s*)?=\s*["']\d+\.""")
     places = [path.relative_to(ROOT) for path in SOURCES if definition.search(path.read_text())]
     assert places == [Path("src/pypx/__init__.py")]
     assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc|\.dev)\d+)?", pypx.__version__)

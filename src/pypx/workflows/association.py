@@ -1,0 +1,125 @@
+"""The first words of an association: who calls whom, and how to say no.
+
+Only the fixed fields of an A-ASSOCIATE-RQ are read, by peeking, so that the program that serves the association still
+finds the whole of it on the socket.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from dataclasses import dataclass
+from enum import Enum
+
+from pypx.errors import InputError
+from pypx.model.identifiers import AETitle
+
+HEAD_BYTES = 74
+"""How much of an A-ASSOCIATE-RQ has fixed fields (PS3.8 table 9-11)."""
+
+_ASSOCIATE_RQ = 0x01
+_ASSOCIATE_RJ = 0x03
+_MAX_PDU = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationRequest:
+    """The titles of an A-ASSOCIATE-RQ, and the address it came from."""
+
+    calling_aet: str
+    called_aet: str
+    address: str
+
+
+class Rejection(Enum):
+    """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 table 9-21), and what it means here."""
+
+    CALLED_AE = (1, 1, 7, "called AE title not recognized")
+    CALLING_AE = (1, 1, 3, "calling AE title not recognized")
+    ADDRESS = (1, 1, 3, "calling address not allowed")
+    LOCAL_LIMIT = (2, 3, 2, "local limit exceeded: too many associations")
+    STOPPING = (2, 3, 1, "temporary congestion: the listener is stopping")
+    NO_SERVICE = (2, 3, 1, "temporary congestion: the association could not be served")
+
+    @property
+    def text(self) -> str:
+        """What it means, in the words of the standard where it has some."""
+        return self.value[3]
+
+    def pdu(self) -> bytes:
+        """The PDU that says so (PS3.8 9.3.4)."""
+        result, source, reason, _ = self.value
+        return struct.pack(">BBLBBBB", _ASSOCIATE_RJ, 0, 4, 0, result, source, reason)
+
+
+def parse_request(head: bytes, address: str) -> AssociationRequest | None:
+    """Read the head of an A-ASSOCIATE-RQ.
+
+    Parameters
+    ----------
+    head : the first 74 bytes of the connection
+    address : of the peer
+
+    Returns
+    -------
+    ``None`` if this is none: another PDU, another protocol, cut short, or longer than 1 MiB
+
+    References
+    ----------
+    PS3.8 9.3.2
+    """
+    if len(head) < HEAD_BYTES or head[0] != _ASSOCIATE_RQ:
+        return None
+    length = struct.unpack(">L", head[2:6])[0]
+    if not HEAD_BYTES - 6 <= length <= _MAX_PDU:
+        return None
+    return AssociationRequest(calling_aet=_title(head[26:42]), called_aet=_title(head[10:26]), address=address)
+
+
+def _title(field: bytes) -> str:
+    """An AE title without its padding; characters that none has come out as ``?``."""
+    text = field.strip(b" \0").decode("ascii", "replace")
+    return "".join(character if " " <= character <= "~" else "?" for character in text)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """Who may send.
+
+    `aet` is the title a sender has to call (``None``: any); `calling_aets` are those it may have, `networks` where it
+    may be (empty: any).
+    """
+
+    aet: AETitle | None = None
+    calling_aets: frozenset[AETitle] = frozenset()
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    def judge(self, request: AssociationRequest) -> Rejection | None:
+        """Why a request is refused, or ``None``."""
+        if self.networks and not self._knows(request.address):
+            return Rejection.ADDRESS
+        if self.aet is not None and request.called_aet != self.aet:
+            return Rejection.CALLED_AE
+        if self.calling_aets and request.calling_aet not in self.calling_aets:
+            return Rejection.CALLING_AE
+        return None
+
+    def _knows(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.networks)
+
+
+def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """An address or a network such as ``10.1.2.0/24``.
+
+    Raises
+    ------
+    InputError : neither
+    """
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError as error:
+        raise InputError(f"{text[:80]!r} is neither an address nor a network such as 10.1.2.0/24") from error

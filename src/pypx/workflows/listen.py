@@ -1,0 +1,84 @@
+"""Listening: receive what is sent to us, until told to stop."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from pypx.db.layout import Layout
+from pypx.db.smdb import Database
+from pypx.db.tables import make_dirs
+from pypx.services.process import find_program
+from pypx.workflows import spool
+from pypx.workflows.events import EventKind, ListenEvent
+from pypx.workflows.serving import ListenOptions
+from pypx.workflows.supervisor import Supervisor
+
+__all__ = ["EventKind", "ListenEvent", "ListenOptions", "listen"]
+
+
+def listen(layout: Layout, options: ListenOptions, on_event: Callable[[ListenEvent], None]) -> None:
+    """Receive until SIGTERM or SIGINT, then let running associations end, file what came, and return.
+
+    In another thread than the main one there are no signals, and no end.
+
+    Parameters
+    ----------
+    layout : the BASEMOUNT; made where there is none
+    on_event : called in this thread; must not block for long
+
+    Raises
+    ------
+    ToolMissingError : there is no storescp
+    DatabaseError : the BASEMOUNT cannot be written
+    PxError : the port cannot be had; or a second signal ended the listener at once; or files are left in the spool
+        because they could not be filed
+    """
+    find_program(options.programs.storescp)
+    Database.open_or_create(layout)
+    make_dirs(layout.data)
+    folder, lock = spool.create_listener(layout.incoming)
+    try:
+        with selectors.DefaultSelector() as selector:
+            supervisor = Supervisor(selector, layout, options, folder=folder, lock=lock, on_event=on_event)
+            with _signals(supervisor.stop, selector):
+                supervisor.run()
+    finally:
+        spool.remove_folder(folder)
+        os.close(lock)
+
+
+@contextmanager
+def _signals(stop: Callable[[], None], selector: selectors.BaseSelector) -> Iterator[None]:
+    """Let SIGTERM and SIGINT call `stop`, and end a wait of the selector."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop()
+
+    def wake() -> None:
+        with suppress(BlockingIOError):
+            reader.recv(4096)
+
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        selector.register(reader, selectors.EVENT_READ, wake)
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            selector.unregister(reader)

@@ -1,0 +1,268 @@
+"""The worker of a listener: one process that files what arrives, none per image.
+
+The folders are the truth; what the supervisor says over the channel (a socket, standard input and output of the
+worker) only wakes it.  It answers with events, a JSON object a line.  When the channel ends, because the supervisor
+drained or died, the worker files what is closed and ends.  It may be killed at any instant: whoever looks at the
+folders next goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pypx.db.layout import Layout
+from pypx.db.smdb import Database
+from pypx.db.tables import locked, sync_filesystem
+from pypx.errors import PxError
+from pypx.model.outcomes import FileOutcome, FileState
+from pypx.workflows import spool
+from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
+from pypx.workflows.note import Note
+from pypx.workflows.placing import Placement
+from pypx.workflows.spool import AssociationFolder
+
+_BUSY_S = 0.02
+_LIVE_S = 0.2
+_IDLE_S = 1.0
+_ADOPT_S = 2.0
+_MAX_PAUSE_S = 30.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+class Channel:
+    """The worker's end of the socket to its supervisor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.open = True
+        self._heard = True
+
+    def send(self, kind: str, **values: Any) -> None:
+        """Tell the supervisor; what cannot be told any more is not needed any more."""
+        if self._heard:
+            try:
+                _write_all(self._descriptor, f"{json.dumps({'kind': kind, **values})}\n".encode())
+            except OSError:
+                self.open = self._heard = False
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until the supervisor says something, at most `timeout_s` seconds."""
+        if not self.open:
+            time.sleep(timeout_s)
+        elif select.select([self._descriptor], [], [], timeout_s)[0]:
+            try:
+                self.open = bool(os.read(self._descriptor, 4096))
+            except OSError:
+                self.open = False
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+@dataclass(slots=True)
+class Worker:
+    """Files what is closed in the folder of its own listener and in those of dead ones.
+
+    The files of `deadly` are not read but set aside: earlier workers died of them.
+    """
+
+    filer: Filer
+    own: Path
+    channel: Channel
+    note: Note
+    deadly: frozenset[Path] = frozenset()
+    _folders: dict[Path, AssociationFolder] = field(default_factory=dict, init=False)
+    _batch: dict[Path, Path] = field(default_factory=dict, init=False)
+    _delayed: dict[Path, float] = field(default_factory=dict, init=False)
+    _adopted: dict[Path, int] = field(default_factory=dict, init=False)
+    _next_adoption: float = field(default=0.0, init=False)
+    _pause_s: float = field(default=1.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.filer.on_series = self._series
+
+    def run(self) -> bool:
+        """Work until the channel has ended and nothing closed is left.
+
+        Returns
+        -------
+        Whether all that was closed in the folder of this listener has been filed
+        """
+        while True:
+            last = not self.channel.open
+            if not last:
+                self._adopt()
+            try:
+                progress = self._pass([self.own])
+                if not last:
+                    progress = self._pass(list(self._adopted)) or progress
+            except (PxError, OSError) as error:
+                self._forget_batch()
+                self.channel.send("filing-failed", reason=_without_names(error))
+                if last:
+                    return False
+                self.channel.wait(self._pause_s)
+                self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
+                continue
+            if last and not progress:
+                return not self._delayed
+            self._pause_s = 1.0
+            self._release_empty()
+            self.channel.wait(0.0 if progress else self._rest_s())
+
+    def _rest_s(self) -> float:
+        living = [folder for folder in self._folders.values() if not folder.ended]
+        if self._batch or any(folder.filling for folder in living):
+            return _BUSY_S
+        return _LIVE_S if living else _IDLE_S
+
+    def _pass(self, listeners: list[Path]) -> bool:
+        """Take up to one batch, the oldest files first, and commit it if it is time; whether there was anything."""
+        found = False
+        for file in self._closed(listeners):
+            found = self._add(file) or found
+            if self.filer.due:
+                break
+        self.note.write("")
+        if self._batch and (self.filer.due or not self.channel.open or self._some_ended()):
+            self._commit()
+        return found
+
+    def _some_ended(self) -> bool:
+        """Whether the batch has files of an association that has ended: then nothing is gained by waiting."""
+        return any(parent not in self._folders or self._folders[parent].ended for parent in set(self._batch.values()))
+
+    def _add(self, file: Path) -> bool:
+        self.note.write(str(file))
+        try:
+            if file in self.deadly:
+                self.filer.refuse(file, "the filing process ended abnormally each time it read this file")
+            else:
+                self.filer.add(file)
+        except FileNotFoundError:
+            if file.exists():
+                raise
+            return False  # storescp itself removes what it could not write to the end
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            if file not in self._delayed:
+                self.channel.send("filing-failed", name=file.name, reason=_without_names(error))
+            self._delayed[file] = time.monotonic() + _MAX_PAUSE_S  # the others need not wait for this one
+            return False
+        self._delayed.pop(file, None)
+        self._batch[file] = file.parent
+        return True
+
+    def _commit(self) -> None:
+        outcomes = self.filer.commit()
+        count: dict[str, int] = {}
+        for outcome in outcomes:
+            self._tell(outcome)
+            if outcome.source.parent.parent == self.own:
+                association = outcome.source.parent.name
+                count[association] = count.get(association, 0) + 1
+        for association, files in count.items():
+            self.channel.send("filed", association=association, files=files)
+        self._batch = {}
+
+    def _forget_batch(self) -> None:
+        self.filer.discard()
+        self._batch = {}
+
+    def _closed(self, listeners: list[Path]) -> Iterator[Path]:
+        """The closed files that are neither in the batch nor to be left alone for a while."""
+        now = time.monotonic()
+        seen = set()
+        for listener in listeners:
+            for path in spool.associations(listener):
+                seen.add(path)
+                folder = self._folders.setdefault(path, AssociationFolder(path))
+                names = folder.closed()
+                if not names and folder.ended and spool.remove_folder(path):
+                    del self._folders[path]
+                for file in (path / name for name in names):
+                    if file not in self._batch and self._delayed.get(file, 0.0) <= now:
+                        yield file
+        for path in [path for path in self._folders if path.parent in listeners and path not in seen]:
+            del self._folders[path]
+
+    def _adopt(self) -> None:
+        """Take over the folders of listeners that have died, now and then."""
+        if time.monotonic() < self._next_adoption:
+            return
+        self._next_adoption = time.monotonic() + _ADOPT_S
+        for folder in spool.listeners(self.filer.layout.incoming):
+            if folder != self.own and folder not in self._adopted:
+                descriptor = spool.take_lock(folder)
+                if descriptor is not None:
+                    self._adopted[folder] = descriptor
+
+    def _release_empty(self) -> None:
+        for folder in [folder for folder in self._adopted if spool.remove_folder(folder)]:
+            os.close(self._adopted.pop(folder))
+
+    def _series(self, filed: SeriesFiled) -> None:
+        self.channel.send(
+            "series",
+            StudyInstanceUID=filed.StudyInstanceUID,
+            SeriesInstanceUID=filed.SeriesInstanceUID,
+            new=filed.new,
+            total=filed.total,
+        )
+
+    def _tell(self, outcome: FileOutcome) -> None:
+        if outcome.state is FileState.REJECTED:
+            self.channel.send("rejected-file", name=outcome.source.name, reason=outcome.reason)
+        elif outcome.state is FileState.CONFLICT and outcome.instance is not None:
+            self.channel.send(
+                "conflict",
+                SeriesInstanceUID=outcome.instance.SeriesInstanceUID,
+                SOPInstanceUID=outcome.instance.SOPInstanceUID,
+            )
+
+
+def _without_names(error: Exception) -> str:
+    """What went wrong, without file names: in the BASEMOUNT they tell of patients."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError):
+        return f"cannot write to the BASEMOUNT: {cause.strerror or type(cause).__name__}"
+    place, colon, reason = str(error).partition(": ")
+    return f"in the BASEMOUNT: {reason}" if colon and place.startswith("/") else str(error)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker; 0 if nothing closed is left.
+
+    Parameters
+    ----------
+    arguments : log directory, data directory, folder of the listener, descriptor of the note, and the deadly files
+    """
+    log, data, own = map(Path, arguments[:3])
+    note, deadly = Note(int(arguments[3])), frozenset(map(Path, arguments[4:]))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor says when: it closes the channel
+    layout = Layout.of_log(log, data)
+    channel = Channel(sys.stdin.fileno())
+    try:
+        database = Database.open_or_create(layout)
+        with locked(layout.lock("filing", own.name)):  # loads what the first batch would wait for, and proves it works
+            sync_filesystem(layout.data)
+        options = FilingOptions(Placement.MOVE, rejected=layout.incoming / spool.REJECTED)
+        done = Worker(Filer(database, options), own, channel, note, deadly).run()
+    except PxError as error:
+        channel.send("filing-failed", reason=_without_names(error))
+        return error.exit_code
+    return 0 if done else 1

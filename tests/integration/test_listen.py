@@ -1,0 +1,691 @@
+"""`px listen` against real senders: everything that was acknowledged is filed, once, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pypx.db.layout import Layout
+from pypx.db.smdb import Database
+from pypx.model.identifiers import UID
+from pypx.workflows import spool
+from support.corpus import Corpus, CorpusFile, make_series
+from support.dicom import dataset_bytes
+from support.ports import free_port, wait_until
+from support.pxrun import PxRunner, RunningPx
+from support.servers import HOST, program, run_tool, sent_instances
+
+SMALL = 16
+
+
+@dataclass
+class Listener:
+    """A running `px listen` and what it said."""
+
+    px: RunningPx
+    port: int
+    layout: Layout
+    senders: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    series: set[str] = field(default_factory=set)
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        lines = self.px.stdout().split("\n")[:-1]
+        return [event for line in lines if (event := json.loads(line))["kind"] == kind or kind is None]
+
+    def wait_for(self, kind: str, number: int = 1, *, timeout: float = 30) -> list[dict[str, Any]]:
+        wait_until(
+            lambda: len(self.events(kind)) >= number, f"{number} x {kind} in {self.px.stderr()}", timeout=timeout
+        )
+        return self.events(kind)
+
+    def stop(self) -> None:
+        """SIGTERM drains, and the exit status is 0."""
+        assert self.px.stop() == 0, self.px.stderr()
+        assert self.events("stopped") == [{"kind": "stopped"}]
+
+    def children(self, program_: str) -> list[int]:
+        """Process ids of its children that run a program; the worker is ``python``."""
+        pid = self.px.pid
+        found = []
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(FileNotFoundError):
+                if Path(f"/proc/{child}/exe").readlink().name.startswith(program_):
+                    found.append(int(child))
+        return found
+
+    def send(self, *files: Path, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start dcmsend; it reports on each instance in a file."""
+        report = self.layout.base.parent / f"report-{len(self.senders)}"
+        argv = [
+            program("dcmsend"), "--no-halt", "--create-report-file", str(report), "+sd", "+r", *options,
+            HOST, str(self.port), *map(str, files),
+        ]  # fmt: skip
+        environment = {"PATH": os.environ["PATH"], "TCP_NODELAY": "1"}
+        quiet = subprocess.DEVNULL
+        self.senders.append(subprocess.Popen(argv, env=environment, stdin=quiet, stdout=quiet, stderr=quiet))
+        return self.senders[-1]
+
+    def acknowledged(self) -> set[str]:
+        """SOP Instance UIDs that a sender was told are stored."""
+        found = set()
+        for number, sender in enumerate(self.senders):
+            sender.wait(60)
+            report = self.layout.base.parent / f"report-{number}"
+            if report.exists():
+                found.update(sent_instances(report.read_text()))
+        return found
+
+
+Start = Callable[..., Listener]
+SLOWLY = ("--max-send-pdu", "4096")
+"""Makes dcmsend slow enough to be met in mid-transfer."""
+
+
+@pytest.fixture
+def listen(px: PxRunner, basemount: Path) -> Iterator[Start]:
+    """`listen(*options)` starts a listener and waits until it is ready."""
+    started: list[Listener] = []
+
+    def start(*options: str, port: int | None = None) -> Listener:
+        port = port or free_port()
+        running = px.start(
+            "listen", "--basemount", basemount, "--port", port, "--bind", HOST, "--jsonl", "--min-free", "1M", *options
+        )
+        started.append(Listener(running, port, Layout.of_basemount(basemount)))
+        started[-1].wait_for("ready")
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for sender in (sender for listener in started for sender in listener.senders):
+            sender.kill()
+            sender.wait()
+
+
+def recorded(layout: Layout, series: Iterable[str]) -> dict[str, Path]:
+    database = Database.open(layout)
+    images = (database.images(UID(uid)) for uid in series)
+    return {uid: layout.resolve(record.file) for found in images for uid, record in found.items()}
+
+
+def assert_filed(layout: Layout, files: Iterable[CorpusFile], *, besides: int = 0) -> None:
+    """Each instance once in the tree and once in the records, its data set as it was sent; nothing is left waiting.
+
+    There are no other files, but so many `besides`.
+    """
+    files = list(files)
+    found = recorded(layout, {file.SeriesInstanceUID for file in files})
+    assert set(found) == {file.SOPInstanceUID for file in files}
+    for file in files:
+        assert dataset_bytes(found[file.SOPInstanceUID]) == dataset_bytes(file.path)
+    tree = {path for path in layout.data.rglob("*") if path.is_file()}
+    assert set(found.values()) <= tree
+    assert len(tree) == len(found) + besides
+    for series in {file.SeriesInstanceUID for file in files}:
+        lines = [json.loads(line)["SOPInstanceUID"] for line in layout.image_log(series).read_text().splitlines()]
+        assert max(Counter(lines).values()) == 1
+    assert_nothing_waits(layout)
+
+
+def assert_nothing_waits(layout: Layout) -> None:
+    assert spool.listeners(layout.incoming) == []
+
+
+def split(corpus: Corpus, directory: Path, parts: int) -> list[Path]:
+    """The files of a series in several directories, by hard links."""
+    folders = [directory / f"part-{number}" for number in range(parts)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for number, file in enumerate(corpus):
+        os.link(file.path, folders[number % parts] / file.path.name)
+    return folders
+
+
+def test_the_mixed_corpus_is_filed_byte_for_byte(listen: Start, corpus: Corpus) -> None:
+    """All but what dcmsend re-encodes: two transfer syntaxes, and the one value with more padding than it needs."""
+    listener = listen("--aet", "PX")
+    files = [f for f in corpus if f.TransferSyntaxUID not in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2")]
+    listener.send(*(file.path for file in files), options=["-aec", "PX"])
+    sent = listener.acknowledged()
+    assert sent == {file.SOPInstanceUID for file in files}
+    listener.stop()
+    assert_filed(listener.layout, [file for file in files if file.PatientID != ".. "], besides=1)
+
+
+@pytest.mark.parametrize("sending", ["parts", "the same"])
+def test_one_series_on_four_associations_at_once(listen: Start, tmp_path: Path, sending: str) -> None:
+    corpus = make_series(tmp_path / "series", 60, SMALL, SMALL)
+    listener = listen()
+    for part in split(corpus, tmp_path, 4) if sending == "parts" else [corpus.directory] * 4:
+        listener.send(part)
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in corpus}
+    ended = listener.wait_for("association-ended", 4)
+    assert sum(event["files"] for event in ended) == (60 if sending == "parts" else 240)
+    assert [event["exit_status"] for event in ended] == [0] * 4
+    series = listener.events("series")
+    assert sum(event["new"] for event in series) == 60
+    assert series[-1]["total"] == 60
+    listener.stop()
+    assert_filed(listener.layout, corpus)
+
+
+def test_an_association_that_has_ended_is_on_record(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 5, SMALL, SMALL)
+    listener = listen()
+    listener.send(corpus.directory)
+    (event,) = listener.wait_for("association-ended")
+    assert (event["files"], event["calling_aet"], event["called_aet"]) == (5, "DCMSEND", "ANY-SCP")
+    assert len(recorded(listener.layout, corpus.series())) == 5
+    assert "PID-5000" not in listener.px.stdout() + listener.px.stderr()
+    assert "Doe" not in listener.px.stdout() + listener.px.stderr()
+
+
+def test_fifty_studies_of_one_patient_at_once(listen: Start, tmp_path: Path) -> None:
+    made = [make_series(tmp_path / "all" / str(n), 2, SMALL, SMALL, seed=n) for n in range(50)]
+    listener = listen()
+    for part in range(4):
+        listener.send(*(corpus.directory for corpus in made[part::4]))
+    files = [file for corpus in made for file in corpus]
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in files}
+    listener.stop()
+    assert_filed(listener.layout, files)
+    patient = Database.open(listener.layout).patient("PID-5000")
+    assert patient is not None
+    assert sorted(patient["StudyList"]) == sorted({file.StudyInstanceUID for file in files})
+    assert len(patient["StudyList"]) == 50
+
+
+def echo(port: int, *options: str) -> subprocess.CompletedProcess[str]:
+    return run_tool("echoscu", "-v", "-to", "5", "-ta", "5", "-td", "5", *options, HOST, str(port))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["-aet", "PACS", "-aec", "PX"], None),
+        (["-aet", "PACS", "-aec", "px"], "Called AE Title Not Recognized"),
+        (["-aet", "OTHER", "-aec", "PX"], "Calling AE Title Not Recognized"),
+    ],
+)
+def test_titles_are_checked(listen: Start, options: list[str], reason: str | None) -> None:
+    listener = listen("--aet", "PX", "--allow-calling", "PACS", "--allow-from", "127.0.0.0/8")
+    answer = echo(listener.port, *options)
+    assert (answer.returncode == 0) == (reason is None)
+    if reason is not None:
+        assert reason in answer.stderr
+        (event,) = listener.wait_for("association-rejected")
+        assert event["reason"] == reason.lower().replace("ae title", "AE title")
+        assert listener.events("association-opened") == []
+    listener.stop()
+
+
+def test_addresses_are_checked(listen: Start) -> None:
+    listener = listen("--allow-from", "192.0.2.0/24")
+    assert "Calling AE Title Not Recognized" in echo(listener.port).stderr
+    assert listener.wait_for("association-rejected")[0]["reason"] == "calling address not allowed"
+
+
+def request(called: bytes = b"ANY", calling: bytes = b"TEST") -> bytes:
+    """A whole A-ASSOCIATE-RQ for Verification in implicit little endian (PS3.8 9.3.2)."""
+
+    def item(kind: int, data: bytes) -> bytes:
+        return bytes([kind, 0]) + len(data).to_bytes(2, "big") + data
+
+    syntaxes = item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
+    user = item(0x51, (16384).to_bytes(4, "big")) + item(0x52, b"1.2.3") + item(0x55, b"T")
+    body = b"\0\1\0\0" + called.ljust(16) + calling.ljust(16) + bytes(32)
+    body += item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, b"\1\0\0\0" + syntaxes) + item(0x50, user)
+    return b"\1\0" + len(body).to_bytes(4, "big") + body
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[int], socket.socket]]:
+    opened: list[socket.socket] = []
+
+    def open_one(port: int) -> socket.socket:
+        opened.append(socket.create_connection((HOST, port), timeout=10))
+        return opened[-1]
+
+    yield open_one
+    for connection in opened:
+        connection.close()
+
+
+Connect = Callable[[int], socket.socket]
+
+
+def test_beyond_the_limit_associations_are_rejected_as_transient(listen: Start, connect: Connect) -> None:
+    listener = listen("--max-associations", "2")
+    held = [connect(listener.port) for _ in range(2)]
+    for connection in held:
+        connection.sendall(request())
+        assert connection.recv(1) == b"\2", "A-ASSOCIATE-AC"
+    third = connect(listener.port)
+    third.sendall(request())
+    assert third.recv(100) == bytes.fromhex("03000000000400020302")
+    assert third.recv(1) == b""
+    for connection in held:
+        connection.close()
+    listener.wait_for("association-ended", 2)
+    assert echo(listener.port).returncode == 0
+    listener.stop()
+
+
+def test_what_is_no_association_holds_nothing_up(listen: Start, connect: Connect) -> None:
+    listener = listen()
+    silent, slow, web = (connect(listener.port) for _ in range(3))
+    slow.sendall(request()[:73])
+    web.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/7.88.1\r\nAccept: text/html, */*\r\n\r\n")
+    with suppress(ConnectionResetError):
+        assert web.recv(1) == b"", "closed at once"
+    assert echo(listener.port).returncode == 0
+    slow.sendall(request()[73:])
+    assert slow.recv(1) == b"\2", "it may come in pieces"
+    silent.close()
+    listener.px.process.send_signal(signal.SIGTERM)
+    listener.wait_for("draining")
+    slow.close()
+    assert listener.px.process.wait(30) == 0
+
+
+def test_half_open_connections_are_dropped_in_time_and_bounded(listen: Start, connect: Connect) -> None:
+    listener = listen()
+    began = time.monotonic()
+    silent = [connect(listener.port) for _ in range(80)]
+    assert echo(listener.port, "-ta", "30", "-td", "30").returncode == 0, (
+        "served when the silent ones have been dropped"
+    )
+    assert silent[0].recv(1) == b""
+    assert 5 < time.monotonic() - began < 25
+    listener.stop()
+
+
+def test_sigterm_lets_a_running_association_end(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 150)
+    listener = listen()
+    listener.send(corpus.directory)
+    listener.wait_for("association-opened")
+    listener.px.process.send_signal(signal.SIGTERM)
+    listener.wait_for("draining")
+    assert echo(listener.port).returncode != 0, "nobody is let in any more"
+    assert listener.px.process.wait(60) == 0
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in corpus}
+    assert_filed(listener.layout, corpus)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_does_not_wait_for_a_hanging_association_for_ever(
+    listen: Start, connect: Connect, number: signal.Signals
+) -> None:
+    listener = listen("--drain", "0.2")
+    hanging = connect(listener.port)
+    hanging.sendall(request())
+    assert hanging.recv(1) == b"\2"
+    assert listener.px.stop(number, timeout=10) == 0
+    assert listener.events("association-ended")[0]["exit_status"] == -signal.SIGTERM
+
+
+def test_a_second_signal_ends_it_at_once_and_the_next_listener_goes_on(
+    listen: Start, connect: Connect, tmp_path: Path
+) -> None:
+    listener = listen()
+    hanging = connect(listener.port)
+    hanging.sendall(request())
+    assert hanging.recv(1) == b"\2"
+    listener.px.process.send_signal(signal.SIGTERM)
+    listener.wait_for("draining")
+    assert listener.px.stop(timeout=10) == 1
+    assert "1 associations were cut" in listener.px.stderr()
+    assert_port_is_free(listener.port)
+    following = listen(port=listener.port)
+    corpus = make_series(tmp_path / "series", 2, SMALL, SMALL)
+    following.send(corpus.directory)
+    following.wait_for("association-ended")
+    following.stop()
+    assert_filed(following.layout, corpus)
+
+
+def assert_port_is_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def some_files(listener: Listener, number: int) -> None:
+    """Wait until so many files have come in, filed or not; the sources of filed ones go late."""
+    layout = listener.layout
+
+    def there() -> bool:
+        waiting = sum(spool.waiting(folder, number) for folder in spool.listeners(layout.incoming))
+        return waiting >= number or len(recorded(layout, listener.series)) + waiting >= number
+
+    wait_until(there, f"{number} files have come", pause=0.002)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_kill_the_worker_in_mid_transfer(listen: Start, tmp_path: Path, times: int) -> None:
+    corpus = make_series(tmp_path / "series", 300)
+    listener = listen()
+    listener.series = set(corpus.series())
+    for part in split(corpus, tmp_path, 2):
+        listener.send(part, options=SLOWLY)
+    for time_ in range(1, times + 1):
+        some_files(listener, 60 * time_)
+        kill(wait_until(lambda: listener.children("python"), "a worker runs")[0])
+        listener.wait_for("worker-restarted", time_)
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in corpus}
+    listener.stop()
+    assert [event["exit_status"] for event in listener.events("worker-restarted")] == [-signal.SIGKILL] * times
+    assert_filed(listener.layout, corpus)
+
+
+def test_kill_the_supervisor_in_mid_transfer(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 300)
+    listener = listen()
+    listener.series = set(corpus.series())
+    for part in split(corpus, tmp_path, 2):
+        listener.send(part, options=SLOWLY)
+    listener.wait_for("association-opened", 2)
+    some_files(listener, 50)
+    kill(listener.px.pid)
+    listener.px.process.wait()
+    assert_port_is_free(listener.port)
+    following = listen(port=listener.port)
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in corpus}, "storescp goes on without us"
+    wait_until(lambda: len(recorded(listener.layout, corpus.series())) == 300, "all are filed", timeout=40)
+    following.stop()
+    assert_filed(following.layout, corpus)
+
+
+def test_kill_everything_in_mid_transfer(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 300)
+    listener = listen()
+    listener.series = set(corpus.series())
+    for part in split(corpus, tmp_path, 2):
+        listener.send(part, options=SLOWLY)
+    listener.wait_for("association-opened", 2)
+    some_files(listener, 100)
+    victims = [listener.px.pid, *listener.children("python"), *listener.children("storescp")]
+    for pid in victims:
+        kill(pid)
+    listener.px.process.wait()
+    acknowledged = listener.acknowledged()
+    assert 0 < len(acknowledged) < 300
+    following = listen()
+    wait_until(lambda: spool.listeners(following.layout.incoming)[1:] == [], "the old folder is worked off", timeout=40)
+    following.stop()
+    found = set(recorded(following.layout, corpus.series()))
+    assert acknowledged <= found
+    assert_filed(following.layout, [file for file in corpus if file.SOPInstanceUID in found])
+    for path in (following.layout.incoming / spool.REJECTED).glob("CT.*[!t]"):
+        assert path.with_name(f"{path.name}.reason.txt").read_text().strip()
+
+
+def test_kill_storescp_in_mid_transfer(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 300)
+    listener = listen()
+    listener.series = set(corpus.series())
+    listener.send(corpus.directory, options=SLOWLY)
+    some_files(listener, 50)
+    kill(listener.children("storescp")[0])
+    acknowledged = listener.acknowledged()
+    assert 0 < len(acknowledged) < 300
+    (event,) = listener.wait_for("association-ended")
+    assert event["exit_status"] == -signal.SIGKILL
+    found = set(recorded(listener.layout, corpus.series()))
+    assert acknowledged <= found
+    assert echo(listener.port).returncode == 0
+    listener.stop()
+    assert_filed(listener.layout, [file for file in corpus if file.SOPInstanceUID in found])
+
+
+def leave_behind(layout: Layout, corpus: Corpus, *, per_folder: int = 10) -> Path:
+    """What a listener leaves that was killed: folders of associations with files, and locks that nobody holds."""
+    folder, lock = spool.create_listener(layout.incoming)
+    os.close(lock)
+    files = list(corpus)
+    for number, start in enumerate(range(0, len(files), per_folder), start=1):
+        association, lock = spool.create_association(folder, number)
+        os.close(lock)
+        for file in files[start : start + per_folder]:
+            shutil.copyfile(file.path, association / f"CT.X.{file.path.stem}")
+    return folder
+
+
+def test_what_a_dead_listener_left_is_filed_and_the_broken_set_aside(
+    listen: Start, basemount: Path, tmp_path: Path
+) -> None:
+    corpus = make_series(tmp_path / "series", 25, SMALL, SMALL)
+    layout = Layout.of_basemount(basemount)
+    folder = leave_behind(layout, corpus)
+    first = corpus.files[0]
+    (folder / "00000001" / "CT.short").write_bytes(first.path.read_bytes()[:-100])
+    (folder / "00000002" / "CT.empty").write_bytes(b"")
+    (folder / "00000003" / "CT.text").write_bytes(b"no image at all" * 50)
+    listener = listen()
+    events = listener.wait_for("rejected-file", 3)
+    assert {event["name"] for event in events} == {"CT.short", "CT.empty", "CT.text"}
+    wait_until(lambda: not folder.exists(), "the old folder is gone")
+    listener.stop()
+    assert_filed(layout, corpus)
+    for event in events:
+        kept = layout.incoming / spool.REJECTED / event["name"]
+        assert kept.with_name(f"{kept.name}.reason.txt").read_text() == f"{event['reason']}\n"
+
+
+DEADLY = """
+import os
+from pypx.workflows import filing
+read = filing.Filer.read
+def deadly(filer, source):
+    if source.name == "CT.deadly":
+        os._exit(3)
+    return read(filer, source)
+filing.Filer.read = deadly
+from pypx.workflows.receiver import main
+"""
+"""A worker that a file kills, as a bug in a library could."""
+
+PATCHED = """
+import sys
+from pypx.cli.main import run
+from pypx.workflows import worker
+worker._PROGRAM = worker._PROGRAM.replace("from pypx.workflows.receiver import main", "exec(" + repr(sys.argv.pop(1)) + ")")
+run()
+"""
+
+
+def test_a_file_that_kills_the_worker_is_set_aside(px: PxRunner, basemount: Path, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 12, SMALL, SMALL)
+    layout = Layout.of_basemount(basemount)
+    folder = leave_behind(layout, corpus)
+    (folder / "00000001" / "CT.deadly").write_bytes(corpus.files[0].path.read_bytes())
+    options = ["listen", "--basemount", str(basemount), "--port", "0", "--bind", HOST, "--jsonl", "--min-free", "1M"]
+    running = px.start("-c", PATCHED, DEADLY, *options, command="python")
+    listener = Listener(running, 0, layout)
+    (event,) = listener.wait_for("rejected-file")
+    assert event["name"] == "CT.deadly"
+    assert "ended abnormally" in event["reason"]
+    assert [event["exit_status"] for event in listener.events("worker-restarted")] == [3, 3]
+    wait_until(lambda: not folder.exists(), "the old folder is gone")
+    listener.stop()
+    assert_filed(layout, corpus)
+    assert (layout.incoming / spool.REJECTED / "CT.deadly").exists()
+
+
+def test_much_that_waits_does_not_starve_what_comes(listen: Start, basemount: Path, tmp_path: Path) -> None:
+    waiting = make_series(tmp_path / "old", 3000, 4, 4, seed="old")
+    layout = Layout.of_basemount(basemount)
+    folder = leave_behind(layout, waiting, per_folder=1000)
+    listener = listen("--max-backlog", "100")
+    corpus = make_series(tmp_path / "new", 5, SMALL, SMALL, seed="new")
+    listener.send(corpus.directory)
+    listener.wait_for("association-ended")
+    assert len(recorded(layout, corpus.series())) == 5
+    assert folder.exists(), "the new ones did not wait for the old ones"
+    wait_until(lambda: not folder.exists(), "the old folder is gone", timeout=60)
+    listener.stop()
+    assert_filed(layout, [*waiting, *corpus])
+
+
+def test_two_listeners_on_one_basemount(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 120, SMALL, SMALL)
+    first, second = listen(), listen()
+    for listener in (first, second, first, second):
+        listener.send(corpus.directory)
+    everything = {file.SOPInstanceUID for file in corpus}
+    assert first.acknowledged() == second.acknowledged() == everything
+    first.wait_for("association-ended", 2)
+    second.wait_for("association-ended", 2)
+    new = sum(event["new"] for listener in (first, second) for event in listener.events("series"))
+    assert new == 120
+    first.stop()
+    assert spool.listeners(first.layout.incoming) != [], "the folder of the living one is not touched"
+    second.stop()
+    assert_filed(first.layout, corpus)
+
+
+def test_senders_wait_while_too_much_waits(listen: Start, basemount: Path, tmp_path: Path) -> None:
+    """The worker is stopped, so files pile up; the next sender is served when they have been filed."""
+    corpus = make_series(tmp_path / "series", 20, SMALL, SMALL)
+    more = make_series(tmp_path / "more", 5, SMALL, SMALL, seed="more")
+    listener = listen("--max-backlog", "10")
+    (worker,) = listener.children("python")
+    os.kill(worker, signal.SIGSTOP)
+    listener.send(corpus.directory)
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in corpus}, "a running association goes on"
+    (event,) = listener.wait_for("paused")
+    assert event["reason"] == "10 received files wait to be filed"
+    second = listener.send(more.directory)
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(1.5)
+    assert len(listener.events("association-opened")) == 1
+    os.kill(worker, signal.SIGCONT)
+    listener.wait_for("resumed")
+    assert listener.acknowledged() == {file.SOPInstanceUID for file in [*corpus, *more]}
+    listener.stop()
+    assert_filed(listener.layout, [*corpus, *more])
+
+
+def test_senders_wait_while_the_disk_is_full(listen: Start, connect: Connect) -> None:
+    listener = listen("--min-free", "900T")
+    assert "are free" in listener.wait_for("paused")[0]["reason"]
+    waiting = connect(listener.port)
+    waiting.sendall(request())
+    waiting.settimeout(1.5)
+    with pytest.raises(TimeoutError):
+        waiting.recv(1)
+    assert listener.px.stop() == 0
+
+
+def test_the_same_and_other_content(listen: Start, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 3, SMALL, SMALL)
+    changed = tmp_path / "changed" / "1.dcm"
+    changed.parent.mkdir()
+    data = bytearray(corpus.files[0].path.read_bytes())
+    data[-1] ^= 0xFF
+    changed.write_bytes(data)
+    listener = listen()
+    for number, folder in enumerate((corpus.directory, corpus.directory, changed.parent), start=1):
+        listener.send(folder)
+        listener.wait_for("association-ended", number)
+    first = corpus.files[0]
+    (event,) = listener.wait_for("conflict")
+    assert event == {
+        "kind": "conflict", "SeriesInstanceUID": first.SeriesInstanceUID, "SOPInstanceUID": first.SOPInstanceUID,
+    }  # fmt: skip
+    assert sum(event["new"] for event in listener.events("series")) == 3
+    listener.stop()
+    assert_filed(listener.layout, corpus)
+    kept = listener.layout.incoming / spool.CONFLICTS / first.SeriesInstanceUID / f"{first.SOPInstanceUID}.1.dcm"
+    assert dataset_bytes(kept) == dataset_bytes(changed)
+    assert Database.open(listener.layout).conflicts(UID(first.SeriesInstanceUID)) == 1
+
+
+def test_a_busy_port_is_named(listen: Start, px: PxRunner, basemount: Path) -> None:
+    port = listen().port
+    result = px("listen", "--basemount", basemount, "--port", port, "--bind", HOST)
+    assert result.returncode == 1
+    assert f"cannot listen on {HOST}:{port}: Address already in use" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert len(spool.listeners(Layout.of_basemount(basemount).incoming)) == 1
+
+
+def test_a_missing_storescp_is_named(px: PxRunner, basemount: Path) -> None:
+    result = px("listen", "--basemount", basemount, "--port", 0, "--bind", HOST, "--storescp", "/nowhere/storescp")
+    assert result.returncode == 20
+    assert "apt-get install dcmtk" in result.stderr
+    assert not basemount.exists()
+
+
+def test_a_basemount_that_cannot_be_written_is_named(px: PxRunner, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = px("listen", "--basemount", tmp_path / "file", "--port", 0, "--bind", HOST)
+    assert result.returncode == 40
+    assert str(tmp_path / "file") in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_data_on_another_filesystem(listen: Start, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no other filesystem here")
+        corpus = make_series(tmp_path / "series", 10, SMALL, SMALL)
+        listener = listen("--datadir", f"{other}/data")
+        assert "copied instead of linked" in listener.events("notice")[0]["reason"]
+        for number in (1, 2):
+            listener.send(corpus.directory)
+            listener.wait_for("association-ended", number)
+        listener.stop()
+        assert_filed(replace(listener.layout, data=Path(other, "data")), corpus)
+
+
+def descriptors(pid: int) -> list[str]:
+    """What the descriptors of a process are; some may close meanwhile."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(path.readlink()))
+    return found
+
+
+def test_nobody_is_started_through_a_shell_and_nothing_is_left(listen: Start, connect: Connect) -> None:
+    listener = listen()
+    connection = connect(listener.port)
+    connection.sendall(request())
+    assert connection.recv(1) == b"\2"
+    (storescp,), (worker,) = listener.children("storescp"), listener.children("python")
+    for pid in (storescp, worker):
+        assert Path(f"/proc/{pid}/exe").resolve().name not in ("sh", "bash", "dash")
+        sockets = descriptors(pid)
+        listening = f"{listener.port:04X}"
+        inodes = {
+            line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+            if line.split()[1].endswith(f":{listening}") and line.split()[3] == "0A"
+        }  # fmt: skip
+        assert len(inodes) == 1
+        assert not any(inode in name for name in sockets for inode in inodes), "only the supervisor has the port"
+    connection.close()
+    listener.wait_for("association-ended")
+    listener.stop()
+    assert not Path(f"/proc/{worker}").exists()
+    assert not Path(f"/proc/{storescp}").exists()
