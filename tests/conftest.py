@@ -15,6 +15,7 @@ from support.ports import release_ports
 from support.pxrun import PxRunner
 from support.sealed import SEAL
 from support.servers import Dcmqrscp, Destination, Orthanc, StorescpSink
+from support.storage_fixtures import cube_server, running_swift, swift  # noqa: F401  fixtures
 
 TESTS = Path(__file__).parent
 

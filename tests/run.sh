@@ -62,6 +62,11 @@ find_missing() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     has storescp && has dcmqrscp && has dcmsend || missing+=(dcmtk)
     has Orthanc || missing+=(orthanc)
+    local part
+    for part in proxy account container object; do
+        has "swift-$part-server" || missing+=("swift-$part")
+    done
+    has memcached || missing+=(memcached)
     has shellcheck || missing+=(shellcheck)
 }
 
