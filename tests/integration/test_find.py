@@ -130,7 +130,9 @@ def test_wildcards_ranges_and_lists(pacs: Pacs, corpus: Corpus) -> None:
     assert studies({"PatientID": "PID-100?"}) == studies({"PatientID": "PID-100*"}) == by_id
     march = {file.StudyInstanceUID for file in corpus if file.tags.get("StudyDate") in ("20210317", "20210318")}
     assert studies({"StudyDate": "20210317-20210318"}) == march & here.keys()
-    assert studies({"StudyDate": "20200101-20200301"}) == {corpus.of_kind("multiframe")[0].StudyInstanceUID} & here.keys()
+    assert (
+        studies({"StudyDate": "20200101-20200301"}) == {corpus.of_kind("multiframe")[0].StudyInstanceUID} & here.keys()
+    )
     two = [corpus.of_kind("sr")[0].StudyInstanceUID, corpus.of_kind("twin")[0].StudyInstanceUID]
     assert studies({"StudyInstanceUID": "\\".join(two)}) == set(two)
 
