@@ -51,7 +51,7 @@ def test_entries_are_merged_by_their_name(keys: ServiceKeys) -> None:
     assert keys.path("Cube").read_text() == json.dumps({"a": CUBE, "b": changed}, indent=4)
     assert keys.names("cube") == ("a", "b")
     assert keys.remove("cube", "a") == {"b": changed}
-    with pytest.raises(InputError, match=r"'a' is no entry of .*cube\.json; there are b; set one"):
+    with pytest.raises(InputError, match=r"'a' is no entry of .*cube\.json; there are b; px smdb service cube set adds one"):
         keys.remove("cube", "a")
 
 
@@ -139,12 +139,12 @@ def test_both_files_of_storage_are_seen(keys: ServiceKeys) -> None:
         ("pacs", {}, "at least one entry"),
         ("pacs", {"a": "text"}, "pacs entry 'a': a JSON object is expected, such as"),
         ("pacs", {"": PACS}, "name of an entry is empty"),
-        ("pacs", {"a": {"aet": "X"}}, "aec and serverIP and serverPort missing"),
+        ("pacs", {"a": {"aet": "X"}}, "aec and serverIP missing"),
         ("pacs", {"a": {**PACS, "serverPort": "99999"}}, "serverPort: '99999' is not a TCP port"),
         ("pacs", {"a": {**PACS, "serverIP": "$(id)"}}, "serverIP: .* is not a host"),
         ("pacs", {"a": {**PACS, "aec": "x" * 17}}, "aec: .* is not an AE title"),
         ("pacs", {"a": {**PACS, "aec": ["X"]}}, "aec must be a text"),
-        ("pacs", {"services": {"a": {"info": {"aec": "X"}}}}, "'a': serverIP and serverPort missing"),
+        ("pacs", {"services": {"a": {"info": {"aec": "X"}}}}, "'a': serverIP missing"),
         ("swift", {"a": {"ip": "127.0.0.1"}}, "port missing; such an entry looks like"),
         ("swift", {"a": {**SWIFT, "port": "x"}}, "is not a TCP port"),
         ("storage", {"a": SWIFT}, "storagetype missing"),

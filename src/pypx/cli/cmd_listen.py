@@ -205,4 +205,6 @@ def _words(event: ListenEvent) -> str:
     if kind == "ready":
         title = fields.get("aet") or "any AE title"
         return f"px listen: ready: {title} on {fields['address']}:{fields['port']}, files go to {fields['basemount']}"
-    return " ".join([f"px listen: {kind}", *(f"{name}={value}" for name, value in fields.items())])
+    reason = fields.pop("reason", "")
+    words = " ".join([kind, *(f"{name}={value}" for name, value in fields.items())])
+    return f"px listen: {words}: {reason}" if reason else f"px listen: {words}"

@@ -77,14 +77,15 @@ def _check_url(where: str, fields: Mapping[str, str], example: str) -> None:
 
 def _check_pacs(where: str, fields: Mapping[str, str], example: str) -> None:
     node = pacs_fields(fields)
-    missing = [field for field in ("aec", "serverIP", "serverPort") if not node[field].strip()]
+    missing = [field for field in ("aec", "serverIP") if not node[field].strip()]
     if missing:
         raise InputError(f"{where}: {' and '.join(missing)} missing; such an entry looks like {example}")
     for field in ("aet", "aec", "aet_listener"):
         if node.get(field):
             parse_ae_title(node[field], f"{where}: {field}")
     parse_host(node["serverIP"], f"{where}: serverIP")
-    parse_port(node["serverPort"], f"{where}: serverPort")
+    if node["serverPort"]:
+        parse_port(node["serverPort"], f"{where}: serverPort")
 
 
 def _check_port(where: str, fields: Mapping[str, str], field: str) -> None:

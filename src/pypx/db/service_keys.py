@@ -153,7 +153,7 @@ class ServiceKeys:
 
     def _unknown(self, kind: str, key: str, entries: Mapping[str, Any]) -> InputError:
         known = f"there are {', '.join(sorted(entries))}" if entries else "there are none"
-        return InputError(f"{key!r} is no entry of {self.path(kind)}; {known}; set one with px smdb --action {kind}")
+        return InputError(f"{key!r} is no entry of {self.path(kind)}; {known}; px smdb service {kind} set adds one")
 
 
 def _checked_kind(kind: str) -> str:
