@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from pypx.model.identifiers import UID
+from pypx.model.keywords import Level
 from pypx.model.peers import PacsNode
 from pypx.model.query import Query
 from pypx.model.records import Element, Instance, SeriesRef
@@ -79,8 +82,9 @@ def _value(elements: tuple[Element, ...], keyword: str) -> str:
 
 
 class MoveState(str, Enum):
-    """What became of one C-MOVE request."""
+    """What became of one C-MOVE request; `NOT_ASKED`: there was nothing left to ask for."""
 
+    NOT_ASKED = "not-asked"
     SUCCESS = "success"
     WARNING = "warning"
     FAILED = "failed"
@@ -99,10 +103,12 @@ class SubOperations:
 
 @dataclass(frozen=True, slots=True)
 class MoveOutcome:
-    """The PACS's own words on one C-MOVE request.
+    """The PACS's own words on one C-MOVE request, and what came of it.
 
-    `status` is the DIMSE status of the final response (``None``: there was none); `received` is how many instances
-    of the series the BASEMOUNT held when the waiting ended (``None``: nobody looked).
+    `status` is the DIMSE status of the final response (``None``: there was none); `instances` are those that were asked
+    for at IMAGE level (empty: the whole series was); `held` is how many of the series were there before.  `received` is
+    how many instances of it the BASEMOUNT had recorded when the waiting ended (``None``: nobody looked), `verdict` what
+    that makes of the series, `attempts` how often it was asked for.
     """
 
     series: SeriesRef
@@ -111,11 +117,27 @@ class MoveOutcome:
     counts: SubOperations = field(default_factory=SubOperations)
     error: str | None = None
     received: int | None = None
+    instances: tuple[UID, ...] = ()
+    held: int = 0
+    verdict: SeriesStatus | None = None
+    attempts: int = 1
 
     @property
     def ok(self) -> bool:
-        """Whether the PACS reported success."""
-        return self.state is MoveState.SUCCESS
+        """Whether the PACS reported success, or was not asked since all is there."""
+        return self.state in (MoveState.SUCCESS, MoveState.NOT_ASKED)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the series is known to be whole; where nobody looked, whether the PACS reported success."""
+        return self.ok if self.verdict is None else self.verdict.state is SeriesState.COMPLETE
+
+    @property
+    def level(self) -> Level | None:
+        """What was asked for: IMAGE or SERIES, ``None`` for nothing."""
+        if self.state is MoveState.NOT_ASKED:
+            return None
+        return Level.IMAGE if self.instances else Level.SERIES
 
 
 class FileState(str, Enum):
@@ -142,10 +164,16 @@ class FileOutcome:
 
 
 class SeriesState(str, Enum):
-    """How much of a series has arrived, measured against what its PACS announced."""
+    """How much of a series is there, measured against what its PACS said it has.
+
+    `MORE_THAN_EXPECTED`: all of it and others.  `UNKNOWN_EXPECTATION`: the PACS did not say, or contradicted itself.
+    Of the others not one instance is there: `REFUSED` by the PACS when it was asked for, `NOT_RECEIVED` although it was
+    recorded or asked for, `NOT_RECORDED` at all.
+    """
 
     COMPLETE = "complete"
     MISSING = "missing"
+    REFUSED = "refused"
     NOT_RECEIVED = "not-received"
     MORE_THAN_EXPECTED = "more-than-expected"
     UNKNOWN_EXPECTATION = "unknown-expectation"
@@ -156,8 +184,9 @@ class SeriesState(str, Enum):
 class SeriesStatus:
     """The life of a series so far, from the smdb alone.
 
-    Counts are of distinct SOP Instance UIDs.  `expected` is what the PACS announced when the series was requested
-    (``None``: never requested through px, or the PACS did not say).  `study_recorded`, `series_recorded` and
+    Counts are of distinct SOP Instance UIDs.  `expected` is what the PACS said it has when the series was requested
+    (``None``: never requested through px, or the PACS did not say, or contradicted itself); `missing` are those of it
+    whose files are not there (``None``: nobody knows which).  `study_recorded`, `series_recorded` and
     `listed_in_study` say which tables know the series; `conflicts` counts instances that came again with other content.
     """
 
@@ -174,3 +203,129 @@ class SeriesStatus:
     listed_in_study: bool = False
     requested: bool = False
     push_failed: bool = False
+    missing: tuple[UID, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushedFile:
+    """A file whose bytes are in the target.
+
+    `name` is the object name (a PACS: the SOP Instance UID), `md5` that of the file; `sent` says whether this push
+    sent it (``False``: it was there and equal), `replaced` whether the store held other bytes under its name, or had
+    lost what was pushed before.
+    """
+
+    file: Path
+    name: str
+    size: int
+    md5: str
+    sent: bool
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that was not pushed, and why, in one line."""
+
+    file: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """What became of one series on its way to a target.
+
+    `files` is how many files were to be pushed, `expected` how many the series has to have to be whole there.
+    `folder` is where its objects are (``""`` in a PACS), `seconds` how long it took.  The outcome of files that belong
+    to no series, since they are no DICOM, has empty UIDs.
+    """
+
+    series: SeriesRef
+    target: str
+    files: int
+    expected: int
+    done: tuple[PushedFile, ...] = ()
+    failures: tuple[FailedFile, ...] = ()
+    folder: str = ""
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all files of the series that were to be pushed are in the target, verified."""
+        return self.error is None
+
+    @property
+    def pushed(self) -> int:
+        """How many files were sent and verified."""
+        return sum(1 for file in self.done if file.sent)
+
+    @property
+    def skipped(self) -> int:
+        """How many files were there already, and equal."""
+        return sum(1 for file in self.done if not file.sent)
+
+    @property
+    def failed(self) -> int:
+        """How many files are not in the target."""
+        return self.files - len(self.done)
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes were sent."""
+        return sum(file.size for file in self.done if file.sent)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Names of objects that were broken: the store held other bytes, or had lost them."""
+        return tuple(file.name for file in self.done if file.replaced)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredFile:
+    """An object that CUBE was asked to register.
+
+    `name` is the object's, `file` the local one (``None``: it is gone).  `item` is what CUBE says of it, or what it was
+    told; `new` whether this run registered it (``False``: it was registered before); `error` why it is not registered.
+    """
+
+    name: str
+    file: Path | None
+    item: Mapping[str, Any]
+    new: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterOutcome:
+    """What became of one series on its way into CUBE.
+
+    `registered` is how many of its files CUBE confirmed, earlier ones included, `expected` how many there should be
+    (``None``: unknown); `dialect` is ``per-file`` or ``per-series``.  The outcome of files that belong to no series,
+    since they are no DICOM, has empty UIDs.
+    """
+
+    series: SeriesRef
+    dialect: str
+    pacs_name: str = ""
+    folder: str = ""
+    expected: int | None = None
+    registered: int = 0
+    files: tuple[RegisteredFile, ...] = ()
+    seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether CUBE has all that was to be registered."""
+        return self.error is None
+
+    @property
+    def new(self) -> int:
+        """How many files this run registered."""
+        return sum(1 for file in self.files if file.new)
+
+    @property
+    def failed(self) -> tuple[RegisteredFile, ...]:
+        """The files that are not registered."""
+        return tuple(file for file in self.files if file.error is not None)

@@ -1,0 +1,193 @@
+"""Sending images to a PACS (C-STORE) by dcmsend of DCMTK, each judged by the report it writes.
+
+dcmsend proposes for each file its own transfer syntax, so that every SOP class and syntax is offered.  Uncompressed
+files travel as explicit VR little endian: those in implicit or big endian arrive with other bytes and equal values.
+Its exit status proves nothing: with ``--no-halt`` it is 0 also if images were not sent.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError, StorageError, ToolFailedError
+from pypx.model.peers import PacsNode
+from pypx.services import process
+from pypx.services.dcmtk import Limits, Programs, addressed
+
+_SUCCESS = "0x0000"
+_FIELD = re.compile(r"(?m)^(\w[\w .]*?) *: (.*)$")
+_REFUSED_FILE = re.compile(r"W: bad DICOM file: (.*?): (.*?)(?:, ignoring file)?")
+_NO_ASSOCIATION = re.compile(r"F: cannot negotiate network association: (.*)")
+_BROKEN = re.compile(r"[EF]: .*?[0-9a-f]{4}:[0-9a-f]{4} (.*)")
+_ADVICE = {
+    "Connection refused": "check host and port, and that the PACS runs",
+    "DUL network read timeout": "it does not answer in time; is that a DICOM port?",
+    "unknown host": "check the host name",
+}
+_MAX_BROKEN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAnswer:
+    """What the PACS said of one file; `status` is its DIMSE status with its text, or why there is none."""
+
+    file: Path
+    ok: bool
+    status: str
+
+
+def send(
+    node: PacsNode,
+    files: Sequence[Path],
+    limits: Limits,
+    programs: Programs,
+    on_answer: Callable[[], object] | None = None,
+) -> tuple[StoreAnswer, ...]:
+    """Send files to a PACS, several in an association.
+
+    Images go in their own transfer syntax; none is decompressed.  Where the association breaks off, what was not
+    answered is sent again (a PACS that has an instance takes it again without harm); a file at which it breaks off
+    twice is given up.
+
+    Parameters
+    ----------
+    node : the PACS
+    files : DICOM files
+    limits, programs : as for every DCMTK program
+    on_answer : called for each answer of the PACS as it comes
+
+    Returns
+    -------
+    One answer a file, in order
+
+    Raises
+    ------
+    PeerUnreachableError, PeerRejectedError : no association, nothing was sent
+    PeerFailedError : the PACS fell silent
+    StorageError : the temporary directory cannot be used
+    ToolMissingError, ToolFailedError : dcmsend cannot be started, or made no report
+    """
+    answers: dict[Path, StoreAnswer] = {}
+    tries: dict[Path, int] = {}
+    broken = 0
+    while left := [file for file in files if file not in answers]:
+        run = _run(node, left, limits, programs, on_answer)
+        for file in left:
+            answer = run.answer(file)
+            if answer.ok or not run.broken or run.statuses.get(file, "").startswith("0x"):
+                answers[file] = answer
+        if run.broken:
+            broken += 1
+            culprit = next((file for file in left if file not in answers), None)
+            if culprit is not None:
+                tries[culprit] = tries.get(culprit, 0) + 1
+                if tries[culprit] > 1:
+                    answers[culprit] = run.answer(culprit)
+            if broken >= _MAX_BROKEN:
+                answers.update((file, run.answer(file)) for file in left if file not in answers)
+    return tuple(answers[file] for file in files)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of dcmsend: DIMSE statuses from its report, and what its log says."""
+
+    statuses: dict[Path, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    names: dict[Path, str] = field(default_factory=dict)
+    no_association: str = ""
+    broken: str = ""
+
+    def feed(self, line: str) -> None:
+        """Take one line of the log."""
+        if found := _NO_ASSOCIATION.fullmatch(line):
+            self.no_association = found[1]
+        elif found := _REFUSED_FILE.fullmatch(line):
+            self.refused[Path(found[1]).name] = found[2]
+        elif not self.broken and (found := _BROKEN.fullmatch(line)):
+            self.broken = found[1]
+
+    def answer(self, file: Path) -> StoreAnswer:
+        """What became of a file."""
+        status = self.statuses.get(file, "")
+        if status.startswith(_SUCCESS):
+            return StoreAnswer(file, ok=True, status=status)
+        if self.names[file] in self.refused:
+            return StoreAnswer(file, ok=False, status=f"dcmsend cannot read it: {self.refused[self.names[file]]}")
+        if status.startswith("0x"):
+            return StoreAnswer(file, ok=False, status=f"the PACS answered {status}")
+        if self.broken:
+            return StoreAnswer(file, ok=False, status=f"not sent, the association broke off: {self.broken}")
+        return StoreAnswer(file, ok=False, status="not sent: the PACS does not take its SOP class or transfer syntax")
+
+
+def _run(
+    node: PacsNode, files: Sequence[Path], limits: Limits, programs: Programs, on_answer: Callable[[], object] | None
+) -> _Run:
+    run = _Run()
+
+    def on_line(line: str) -> None:
+        run.feed(line)
+        if on_answer is not None and line.startswith("I: Received C-STORE Response"):
+            on_answer()
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="px-send-") as folder:
+            report = Path(folder, "report.txt")
+            links = _linked(files, Path(folder))
+            run.names = {file: link.name for file, link in zip(files, links, strict=True)}
+            argv = _argv(node, report, limits, programs)
+            done = process.run([*argv, *map(str, links)], idle_s=limits.idle_s, on_line=on_line)
+            text = report.read_text("utf-8", "replace") if report.exists() else None
+    except OSError as error:
+        raise StorageError(
+            f"{node}: cannot prepare sending: {error.strerror}; check {tempfile.gettempdir()}"
+        ) from error
+    if done.timed_out:
+        raise PeerFailedError(f"{node} fell silent; dcmsend was ended, and what it had sent is not known; push again")
+    if run.no_association:
+        raise _failed_association(node, run.no_association)
+    if text is None and len(run.refused) < len(files):
+        raise ToolFailedError(f"dcmsend ended with exit status {done.returncode} and no report; px needs DCMTK 3.6.7")
+    statuses = _statuses(text or "")
+    run.statuses = {file: statuses.get(name, "") for file, name in run.names.items()}
+    return run
+
+
+def _failed_association(node: PacsNode, text: str) -> PeerRejectedError | PeerUnreachableError:
+    if "Rejected" in text:
+        return PeerRejectedError(
+            f"{node} rejected the association; check the AE title of the PACS (--aec), and that it knows ours (--aet)"
+        )
+    advice = next((advice for part, advice in _ADVICE.items() if part in text), "check host and port")
+    return PeerUnreachableError(f"no association with {node}: {text.rpartition(': ')[2][:120]}; {advice}")
+
+
+def _argv(node: PacsNode, report: Path, limits: Limits, programs: Programs) -> list[str]:
+    """Arguments without the files: dcmsend(1), DCMTK 3.6.7.
+
+    Where decompressing is allowed, 3.6.7 offers JPEG lossless and JPEG-LS together with an uncompressed syntax, and
+    then cannot convert to it.
+    """
+    options = ["-v", "--no-halt", "--no-uid-checks", "--decompress-never", "--create-report-file", str(report)]
+    return [programs.dcmsend, *options, *limits.options(), *addressed(node)]
+
+
+def _linked(files: Sequence[Path], folder: Path) -> list[Path]:
+    """The files under names that tell nothing: arguments of a program can be seen by every user of the host."""
+    links = []
+    for number, file in enumerate(files, start=1):
+        link = folder / f"{number:06d}.dcm"
+        link.symlink_to(os.path.abspath(file))  # noqa: PTH100 - resolve() is not needed for a link
+        links.append(link)
+    return links
+
+
+def _statuses(report: str) -> dict[str, str]:
+    blocks = (dict(_FIELD.findall(block)) for block in report.split("\n\n"))
+    return {Path(block["Filename"]).name: block.get("DIMSE Status", "") for block in blocks if "Filename" in block}
