@@ -13,6 +13,7 @@ from support.corpus import Corpus, make_corpus
 from support.ports import free_port as reserve_port
 from support.ports import release_ports
 from support.pxrun import PxRunner
+from support.scripted_fixtures import scripted_pacs  # noqa: F401  a fixture
 from support.sealed import SEAL
 from support.servers import Dcmqrscp, Destination, Orthanc, StorescpSink
 from support.storage_fixtures import cube_server, running_swift, swift  # noqa: F401  fixtures
