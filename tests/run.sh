@@ -68,6 +68,8 @@ find_missing() {
     done
     has memcached || missing+=(memcached)
     has shellcheck || missing+=(shellcheck)
+    has buildah || missing+=(buildah)
+    has mmdebstrap || missing+=(mmdebstrap)
 }
 
 install_programs() {
@@ -130,6 +132,10 @@ lint() {
     }
     step "mypy --strict"
     "$venv/bin/mypy" --strict --no-error-summary
+    if [[ -x $venv/bin/hadolint ]]; then
+        step "hadolint Dockerfile"
+        "$venv/bin/hadolint" Dockerfile
+    fi
     local scripts
     mapfile -t scripts < <(shell_scripts)
     step "shellcheck ${scripts[*]}"
