@@ -186,7 +186,7 @@ def test_completion(shell: str) -> None:
 
 def test_commands_complete_without_being_loaded() -> None:
     items = px.shell_complete(click.Context(px), "re")
-    assert [item.value for item in items] == ["report", "repack"]
+    assert [item.value for item in items] == ["report", "repack", "register"]
 
 
 def test_the_failing_verb_is_named_after_options_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,9 @@ COMMANDS = {
     "move": Verb("cmd_move", "Have a PACS send series to a listener.", program=True),
     "listen": Verb("cmd_listen", "Receive what a PACS sends and file it."),
     "repack": Verb("cmd_repack", "File DICOM files that are on disk already."),
+    "push": Verb("cmd_push", "Push images to Swift, S3, a directory or a PACS."),
+    "register": Verb("cmd_register", "Tell CUBE of images in its storage."),
+    "storage": Verb("cmd_storage", "List, put, get and remove objects of a store."),
     "status": Verb("cmd_status", "Say how much of which series has arrived."),
     "do": Verb("cmd_do", "Run further steps over what px find found."),
     "smdb": Verb("cmd_smdb", "Look into the database, and name PACS and stores."),
@@ -48,7 +51,7 @@ COMMANDS = {
 }
 
 GUIDE = """\
-px asks a PACS for images, receives them and files them.
+px asks a PACS for images, receives them, files them and hands them on.
 
 First steps, PACS at 10.0.0.5 port 4242 with AE title ORTHANC, ours CHRIS, results in /data/dicom:
 
@@ -135,7 +138,20 @@ class PxGroup(click.Group):
         argv = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         console.begin()
+        if argv[:1] == ["--legacy"]:
+            sys.exit(guarded(lambda: _legacy(argv[1:]), argv))
         sys.exit(guarded(lambda: super(PxGroup, self).main(argv, prog_name or "px", **extra), argv))
+
+
+def _legacy(argv: Sequence[str]) -> int:
+    """Run a command of pypx 3, such as px-find: the programs of those names call ``px --legacy find``."""
+    from pypx.cli.legacy import main
+
+    try:
+        return main(argv)
+    except BrokenPipeError:
+        console.discard()
+        return _EXIT_PIPE
 
 
 def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
