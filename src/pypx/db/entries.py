@@ -120,8 +120,18 @@ def image_record(table: Mapping[str, Any]) -> ImageRecord:
         file, size, received = str(details["FSlocation"]), int(details["size"]), _utc(str(details.get("ctime", "")))
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         raise ValueError("not an image record") from None
-    uid = str(entry.get("SOPInstanceUID") or "") or uid_of_name(name, str(entry.get("StudyInstanceUID")), str(series))
-    return ImageRecord(UID(uid or name), file, size, received)
+    return ImageRecord(UID(_uid_of(series, entry, name) or name), file, size, received)
+
+
+def tells_uid(table: Mapping[str, Any]) -> bool:
+    """Whether an image record of format 3 (one that `image_record` takes) tells its SOP Instance UID."""
+    ((series, entry),) = table.items()
+    return _uid_of(series, entry, str(entry.get("outputFile") or next(iter(entry["imageObj"])))) != ""
+
+
+def _uid_of(series: str, entry: Mapping[str, Any], name: str) -> str:
+    told = str(entry.get("SOPInstanceUID") or "")
+    return told or uid_of_name(name, str(entry.get("StudyInstanceUID")), str(series))
 
 
 def uid_of_name(name: str, StudyInstanceUID: str, SeriesInstanceUID: str) -> str:

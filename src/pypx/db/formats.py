@@ -6,26 +6,30 @@ Format 4 is px's own.  Format 3 is that of pypx 3: tables under ``log/`` without
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pypx.db.files import locked, make_dirs, os_errors, write_file
+from pypx.db.files import locked, make_dirs, os_errors, read_bytes, write_file
 from pypx.db.layout import SECRET_DIR_MODE, Layout
 from pypx.db.tables import dump, read_table
 from pypx.errors import DatabaseError, InputError
-from pypx.model.packpath import DEFAULT_TEMPLATES, PYPX_TEMPLATES, Templates
+from pypx.model.packpath import DEFAULT_TEMPLATES, PYPX_PUSH_TEMPLATES, PYPX_TEMPLATES, Templates
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """The number of the format, 3 or 4, and the four path templates of a BASEMOUNT."""
+    """The number of the format, 3 or 4, and the four path templates of a BASEMOUNT.
+
+    `push_templates` make the names of objects: those of px-push where pypx made the BASEMOUNT, also when migrated.
+    """
 
     number: int
     templates: Templates
+    push_templates: Templates
 
 
-FRESH = Format(4, DEFAULT_TEMPLATES)
+FRESH = Format(4, DEFAULT_TEMPLATES, DEFAULT_TEMPLATES)
 """What a BASEMOUNT becomes unless somebody asks for something else."""
 
 
@@ -40,7 +44,7 @@ def read_format(layout: Layout) -> Format | None:
     if table is not None:
         return _parsed(layout.format_file, table)
     if any(map(_holds_tables, (layout.patient_dir, layout.study_dir, layout.series_dir))):
-        return Format(3, PYPX_TEMPLATES)
+        return Format(3, PYPX_TEMPLATES, PYPX_PUSH_TEMPLATES)
     return None
 
 
@@ -48,16 +52,26 @@ def _parsed(path: Path, table: dict[str, Any]) -> Format:
     number = table.get("format")
     if type(number) is not int or number not in (3, 4):
         raise DatabaseError(f"{path}: format {number!r} is unknown to this px (3 and 4 are); update px")
-    templates = table.get("templates", asdict(default_templates(number)))
     try:
-        return Format(number, Templates(**{part: str(text) for part, text in templates.items()}))
+        templates = _templates(table.get("templates", asdict(default_templates(number))))
+        pushed = table.get("push_templates")
+        return Format(number, templates, push_templates(number, templates) if pushed is None else _templates(pushed))
     except (AttributeError, InputError, TypeError) as error:
         raise DatabaseError(f"{path}: the templates cannot be used ({error}); restore this file") from None
+
+
+def _templates(table: dict[str, Any]) -> Templates:
+    return Templates(**{part: str(text) for part, text in table.items()})
 
 
 def default_templates(number: int) -> Templates:
     """The templates of a new BASEMOUNT of format 3 or 4."""
     return PYPX_TEMPLATES if number == 3 else DEFAULT_TEMPLATES
+
+
+def push_templates(number: int, templates: Templates) -> Templates:
+    """The templates of object names in a BASEMOUNT of format 3 or 4 whose own are `templates`."""
+    return PYPX_PUSH_TEMPLATES if number == 3 else templates
 
 
 def _holds_tables(directory: Path) -> bool:
@@ -90,11 +104,38 @@ def make_format(layout: Layout, wanted: Format) -> Format:
                 make_dirs(layout.services, SECRET_DIR_MODE)
                 write_file(layout.format_file, dump({"format": wanted.number, "templates": asdict(wanted.templates)}))
                 return wanted
-    _check_writable(layout)
+    check_writable(layout)
     return found
 
 
-def _check_writable(layout: Layout) -> None:
+def lift_format(layout: Layout) -> Format:
+    """Make a BASEMOUNT of format 3 one of format 4 that keeps its templates; its image records are lifted before.
+
+    What ``format.json`` said before, if there was one, is kept in ``log/.format3/``.
+
+    Returns
+    -------
+    The format it has now
+
+    Raises
+    ------
+    DatabaseError : it cannot be written
+    """
+    with locked(layout.lock("format", "")):
+        found = read_format(layout) or FRESH
+        if found.number == 3:
+            before = read_bytes(layout.format_file)
+            if before is not None:
+                make_dirs(layout.format3)
+                write_file(layout.format3 / layout.format_file.name, before)
+            found = replace(found, number=4)
+            templates = {"templates": asdict(found.templates), "push_templates": asdict(found.push_templates)}
+            write_file(layout.format_file, dump({"format": found.number, **templates}))
+        return found
+
+
+def check_writable(layout: Layout) -> None:
+    """Raise a DatabaseError if this user may not write to the tables."""
     for directory in (layout.log, layout.patient_dir, layout.study_dir, layout.series_dir):
         if os.path.isdir(directory) and not os.access(directory, os.W_OK | os.X_OK):  # noqa: PTH112 - see make_dirs
             raise DatabaseError(
