@@ -328,7 +328,7 @@ def test_sigterm_lets_a_running_association_end(listen: Start, tmp_path: Path) -
     assert_filed(listener.layout, corpus)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_does_not_wait_for_a_hanging_association_for_ever(
     listen: Start, connect: Connect, number: signal.Signals
 ) -> None:

@@ -14,6 +14,7 @@ from pypx.errors import InputError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
+    from pypx.model.identifiers import AETitle
     from pypx.services.dcmtk import Programs
     from pypx.workflows.events import ListenEvent
 
@@ -24,12 +25,11 @@ _EPILOG = options.epilog(
     px listen --basemount /data/dicom --port 11113 --jsonl > events.jsonl
     """,
     2, 20, 40,
-    _0="told to stop (SIGTERM, ^C), and all that was received is filed",
+    _0="told to stop (SIGTERM, SIGHUP, ^C), and all that was received is filed",
     _1="the port cannot be had, or received files could not be filed",
 )  # fmt: skip
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SECONDS = click.FloatRange(min=0)
 
 
 def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
@@ -37,6 +37,17 @@ def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     if found is None:
         raise click.BadParameter(f"{value!r} is no size, such as 500M or 20G")
     return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _titles(texts: tuple[str, ...]) -> frozenset[AETitle]:
+    """The AE titles named; an option without one is refused, as nobody named would mean anybody."""
+    from pypx.model.identifiers import parse_ae_title
+
+    for text in texts:
+        if not text.strip(" ,"):
+            raise InputError(f"--allow-calling: {text[:40]!r} names no AE title")
+    names = (name for text in texts for name in text.split(",") if name.strip())
+    return frozenset(parse_ae_title(name, "--allow-calling") for name in names)
 
 
 def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
@@ -105,7 +116,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
 )
 @click.option(
     "--drain",
-    type=_SECONDS,
+    type=tool_options.Seconds(zero=True),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -113,7 +124,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
 )
 @click.option(
     "--acse-timeout",
-    type=_SECONDS,
+    type=tool_options.Seconds(),
     default=30.0,
     show_default=True,
     metavar="SECONDS",
@@ -121,14 +132,14 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
 )
 @click.option(
     "--dimse-timeout",
-    type=_SECONDS,
+    type=tool_options.Seconds(),
     default=300.0,
     show_default=True,
     metavar="SECONDS",
     help="Between two messages of an association.",
 )
 @tool_options.programs("storescp")
-@options.output()
+@options.output(json_help="The same as --jsonl: a listener has no end to print a document at.")
 def command(
     *,
     layout: Layout,
@@ -148,21 +159,20 @@ def command(
 ) -> None:
     """Receive what a PACS sends, file it in the BASEMOUNT and record it; stay in the foreground.
 
-    One line on stderr says when it is ready. SIGTERM or ^C ends it: what is under way is received and filed first; the
-    second time it ends at once, and the next px listen files what was left.
+    One line on stderr says when it is ready. SIGTERM, SIGHUP or ^C ends it: what is under way is received and filed
+    first; the second time it ends at once, and the next px listen files what was left.
     """
     from pypx.model.identifiers import parse_ae_title
     from pypx.workflows.listen import listen
     from pypx.workflows.serving import ListenOptions
 
-    titles = [title for text in calling for title in text.split(",") if title.strip()]
     listen(
         layout,
         ListenOptions(
             port=port,
             bind=bind,
-            aet=parse_ae_title(aet, "--aet") if aet else None,
-            calling_aets=frozenset(parse_ae_title(title, "--allow-calling") for title in titles),
+            aet=None if aet is None else parse_ae_title(aet, "--aet"),
+            calling_aets=_titles(calling),
             networks=_networks(networks),
             max_associations=max_associations,
             max_backlog=max_backlog,

@@ -118,8 +118,24 @@ def command(
     source = inputs.DocumentSource(document.text, file) if file else document
     found = source.read()
     result = from_document(found, need_uids=False)
+    _tell_of_unknown(tags, out)
     blocks = list(report(result, tags, status_lines(found)))
     show(blocks, "json" if out.json else "jsonl" if out.jsonl else form, csv, colorize or "", out)
+
+
+def _tell_of_unknown(tags: Layout, out: Console) -> None:
+    """Tell of tags that no document has, since they are not DICOM's."""
+    from pypx.errors import InputError
+    from pypx.services.dicomfile import keyword_info
+    from pypx.workflows.report import SERIES_STATUS
+
+    chosen = (*tags.header_study, *tags.header_series, *tags.body_series, *tags.series_special)
+    for tag in dict.fromkeys(chosen):
+        try:
+            if tag != SERIES_STATUS:
+                keyword_info(tag)
+        except InputError as error:  # noqa: PERF203 - a few tags
+            out.note(f"the column stays empty: {error}")
 
 
 def show(blocks: list[StudyBlock], form: str, csv: CsvOptions, colorize: str, out: Console) -> None:
@@ -140,7 +156,7 @@ def show(blocks: list[StudyBlock], form: str, csv: CsvOptions, colorize: str, ou
     elif form == "csv":
         from pypx.compat.report_csv import csv_text
 
-        console.write(csv_text(blocks, csv))
+        console.write_lines(csv_text(blocks, csv))
     elif form.lower() == "rawtext":
         from pypx.compat.report_text import raw_text
 
@@ -151,9 +167,9 @@ def show(blocks: list[StudyBlock], form: str, csv: CsvOptions, colorize: str, ou
 
 def _tabular(blocks: list[StudyBlock], colorize: str) -> None:
     if not console.is_terminal():
-        from pypx.compat.report_text import tabular
+        from pypx.compat.report_text import tagged
 
-        console.write(tabular(blocks))
+        console.write(tagged(blocks))
         return
     styles = {"dark": ("bright_magenta", "bright_green"), "light": ("magenta", "green")}.get(colorize, ("", ""))
     for block in blocks:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pypx.errors import PxError
+from pypx.model.plain import plain, plain_lines
 
 T = TypeVar("T")
 Advance = Callable[[int, int | None], None]
 
 _NORMAL = 1
 _DETAIL = 2
-_WIDE = 100
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NARROW = 6
+_STREAMS = 3
 _state = {"document": False}
 
 
@@ -140,16 +143,23 @@ def write(text: str) -> None:
     sys.stdout.write(text)
 
 
+def write_lines(text: str) -> None:
+    """Write lines of data: as they are into a pipe or file, without control characters on a terminal."""
+    write(plain_lines(text) if is_terminal() else text)
+
+
 def write_bytes(data: bytes) -> None:
     """Write data to stdout as it is."""
+    write("")  # a closed one says so here
     flush()
     sys.stdout.buffer.write(data)
 
 
 def say(text: str) -> None:
-    """Write one line for people to stderr."""
-    sys.stderr.write(clean(text) + "\n")
-    sys.stderr.flush()
+    """Write one line for people to stderr; if it went away, as with a terminal, the work goes on."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.flush()
 
 
 def tell(text: str) -> None:
@@ -171,7 +181,7 @@ def failure(program: str, line: str, code: int, *, document: bool, program_resul
     """
     text = clean(line)
     say(f"{program}: {text}")
-    if not document or _state["document"]:
+    if not document or _state["document"] or isinstance(sys.stdout, _Closed):
         return
     import json
 
@@ -184,12 +194,14 @@ def failure(program: str, line: str, code: int, *, document: bool, program_resul
 
 def clean(value: object) -> str:
     """Text of `value` without control characters, which could move a terminal's cursor or break a line in two."""
-    return _CONTROL.sub(_visible, "" if value is None else str(value))
+    return plain("" if value is None else str(value))
 
 
-def _visible(found: re.Match[str]) -> str:
-    character = found.group()
-    return " " if character in "\t\r\n" else character.encode("unicode_escape").decode("ascii")
+class _Closed(io.StringIO):
+    """Stands in for a stdout that was closed before we began (``px find >&-``)."""
+
+    def write(self, _data: object) -> NoReturn:
+        raise PxError("stdout is closed: the result cannot be shown; send it to a file or to /dev/null")
 
 
 def begin() -> None:
@@ -198,7 +210,14 @@ def begin() -> None:
 
 
 def prepare() -> None:
-    """Make stdout and stderr able to show any text, whatever the locale."""
+    """Make stdout and stderr able to show any text, whatever the locale, and stand in for those that are closed."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < _STREAMS:
+        pass  # takes the number of a closed one, so that no file of ours gets it
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -250,13 +269,33 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     screen = RichConsole(highlight=False)
-    wide = screen.width >= _WIDE
+    if _needed(columns, rows) > screen.width:
+        _draw_records(columns, rows, title)
+        return
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
     for column in columns:
         numeric = all(row[columns.index(column)].lstrip("-").isdigit() for row in rows) and bool(rows)
-        whole = column.endswith("UID") and wide  # to be copied in one piece
+        whole = column.endswith("UID")  # to be copied in one piece
         table.add_column(column, overflow="fold", no_wrap=whole, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     screen.print(table)
+
+
+def _needed(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of a terminal that a table needs, at least: its UIDs whole, of the others a few characters."""
+    longest = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    kept = (
+        length if name.endswith("UID") else min(length, _NARROW) for name, length in zip(columns, longest, strict=True)
+    )
+    return sum(kept) + 2 * len(columns)
+
+
+def _draw_records(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    """Write a block a row, a line a value; a line that is too long is the terminal's to break, and is copied whole."""
+    width = max(map(len, columns))
+    blocks = [
+        "".join(f"{name:>{width}}  {cell}\n" for name, cell in zip(columns, row, strict=True) if cell) for row in rows
+    ]
+    write("\n".join([f"{title}\n" if title else "", *blocks]) + "\n")

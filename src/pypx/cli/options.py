@@ -156,10 +156,12 @@ def typed(name: str) -> bool:
 # --- output
 
 
-def output(*, jsonl: bool = True) -> Callable[[F], F]:
+def output(*, jsonl: bool = True, json_help: str = "Print one JSON document, as pypx shapes it.") -> Callable[[F], F]:
     """Give the command ``out``: how to show its result (``--json``, ``--jsonl``, ``-v``)."""
 
     def make(values: Mapping[str, Any]) -> Console:
+        if values.get("jsonl") and values.get("json"):
+            raise click.UsageError("--json and --jsonl exclude each other", click.get_current_context())
         if values.get("jsonl"):
             form = OutputFormat.JSONL
         else:
@@ -171,7 +173,7 @@ def output(*, jsonl: bool = True) -> Callable[[F], F]:
     return record(
         "out",
         make,
-        click.option("--json", is_flag=True, help="Print one JSON document, as pypx shapes it."),
+        click.option("--json", is_flag=True, help=json_help),
         *lines,
         common,
     )
@@ -236,3 +238,16 @@ def layout(*, required: bool, short: bool = False) -> Callable[[F], F]:
             help="Root of the filed images, if not data/ beside log/ (PX_DATADIR).",
         ),
     )  # fmt: skip
+
+
+def note_missing(layout: Layout, out: Console) -> None:
+    """Tell that there is no BASEMOUNT where one is to be read, and which one nearby may be meant."""
+    from pypx.db.formats import read_format
+    from pypx.db.layout import Layout
+
+    if read_format(layout) is not None or layout.incoming.is_dir() or layout.services.is_dir():
+        return
+    near = (layout.base, layout.log, layout.base.parent)  # given were its log/, its own directory as log, its data/
+    meant = next((root for root in near if read_format(Layout.of_basemount(root)) is not None), None)
+    hint = f"; did you mean --basemount {meant}?" if meant else "; nothing is recorded yet, or it is elsewhere"
+    out.note(f"there is no BASEMOUNT at {layout.base}{hint}")

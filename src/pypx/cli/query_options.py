@@ -31,9 +31,12 @@ _EXTRA = "pypx.query.keywords"
 def matching_options(names: Iterable[str] = MATCHING) -> list[Any]:
     """Click's decorators for the matching keys `names`."""
     return [
-        click.option(f"--{name}", f"--{MATCHING[name]}", name, metavar="VALUE", help=_HELP.get(name, f"Match {name}."))
+        click.option(
+            f"--{name}", f"--{MATCHING[name]}", name, multiple=True, metavar="VALUE",
+            help=_HELP.get(name, f"Match {name}."),
+        )
         for name in names
-    ]
+    ]  # fmt: skip
 
 
 _HELP = {
@@ -88,13 +91,17 @@ def _takes_value(param: click.Parameter) -> bool:
 
 
 def _keyword(name: str, known: Mapping[str, click.Parameter]) -> str:
-    from pypx.services.dicomfile import keyword_info
+    """The keyword that an option names: as DICOM spells it, or as the options of px are spelled, patient-birth-date."""
+    from pypx.services.dicomfile import keyword_info, keyword_spelled
 
     try:
         return keyword_info(name).keyword
     except InputError as error:
         if name[:1].isupper():
             raise
+        spelled = keyword_spelled(name.replace("-", "")) if name.islower() else None
+        if spelled:
+            return spelled
         import difflib
 
         near = difflib.get_close_matches(f"--{name}", known, 1, 0.75)
@@ -132,9 +139,11 @@ def query(function: F) -> F:
 
 def build(match: Mapping[str, str]) -> Query:
     """Make the query of this command's options from what is to be matched."""
+    from pypx.cli.query_checks import check_match
     from pypx.model.keywords import QueryModel
     from pypx.workflows.find import build_query
 
+    check_match(match)
     extra: dict[str, Any] = {}
     if given("query_charset"):
         extra["charset"] = given("query_charset")
@@ -151,7 +160,7 @@ def build(match: Mapping[str, str]) -> Query:
 def _collect() -> dict[str, str]:
     """All matching keys of the command line and the query file; the same one twice is an error."""
     match: dict[str, str] = {}
-    named = [(name, str(given(name))) for name in MATCHING if given(name) is not None]
+    named = [(name, value) for name in MATCHING for value in given(name) or () if value]
     typed = click.get_current_context().meta.get(_EXTRA, [])
     pairs = [_pair(text, "--key") for text in given("key") or ()]
     source = given("query_file")
@@ -169,11 +178,16 @@ def _pair(text: str, where: str) -> tuple[str, str]:
     return keyword.strip(), value
 
 
+def _line_pair(line: str, where: str) -> tuple[str, str]:
+    keyword, value = _pair(line, where)
+    return keyword, value.strip()
+
+
 def read_query_file(source: str) -> list[tuple[str, str]]:
     r"""Read matching keys from a file, or from stdin for ``-``.
 
     A JSON object maps keywords to a text, a number, or a list of them (joined by ``\``); otherwise each line is
-    ``Keyword=value``, and empty lines and those that begin with ``#`` do not count.
+    ``Keyword=value``, with or without blanks around each; empty lines and those that begin with ``#`` do not count.
 
     Raises
     ------
@@ -188,7 +202,7 @@ def read_query_file(source: str) -> list[tuple[str, str]]:
     lines = [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
     if not lines:
         raise InputError(f"{name}: no matching key in it")
-    return [_pair(line, name) for line in lines]
+    return [_line_pair(line, name) for line in lines]
 
 
 def _value(keyword: str, value: object) -> str:

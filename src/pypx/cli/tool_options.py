@@ -6,12 +6,44 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pypx.cli.options import F, record
+from pypx.errors import InputError
 
 if TYPE_CHECKING:
     from pypx.model.packpath import Templates
     from pypx.services.dcmtk import Limits, Programs
+
+
+_DAY_S = 86_400
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds up to a day; ``nan``, ``inf`` and what a timer cannot hold are refused.
+
+    With `zero`, 0 is taken as well.
+    """
+
+    name = "seconds"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        super().__init__(min=0, max=_DAY_S, min_open=not zero)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; the message names the environment variable the text came from, if it did."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if 0 < seconds <= _DAY_S or (seconds == 0 and not self.min_open):
+            return seconds
+        place = ""
+        if ctx and param and param.name and ctx.get_parameter_source(param.name) is ParameterSource.ENVIRONMENT:
+            place = f"{param.envvar}: "
+        least = "more than 0" if self.min_open else "0"
+        words = f"{place}{str(value)[:40]!r} is no number of seconds, {least} to {_DAY_S}"
+        raise click.BadParameter(words, ctx, param)
 
 
 def limits(function: F) -> F:
@@ -23,7 +55,7 @@ def limits(function: F) -> F:
         names = {"connect_s": "timeout", "acse_s": "acse_timeout", "dimse_s": "dimse_timeout"}
         return Limits(**{field: values[name] for field, name in names.items() if values[name] is not None})
 
-    seconds = click.FloatRange(min=0, min_open=True)
+    seconds = Seconds()
     return record(
         "limits",
         make,
@@ -87,13 +119,21 @@ class TemplateOptions:
 
         Raises
         ------
-        InputError : one of them is no template
+        InputError : one of them is no template, or has a keyword that is none of DICOM's
         """
         from dataclasses import asdict
 
-        from pypx.model.packpath import Templates
+        from pypx.model.packpath import Templates, parse_template
+        from pypx.services.dicomfile import keyword_info
 
-        return Templates(**(asdict(base) | self.given))
+        chosen = Templates(**(asdict(base) | self.given))
+        for part, text in self.given.items():
+            for keyword in sorted(parse_template(text).keywords()):
+                try:
+                    keyword_info(keyword)
+                except InputError as error:  # noqa: PERF203 - a few keywords
+                    raise InputError(f"{_TEMPLATES[part][0]}: {error}") from None
+        return chosen
 
 
 _TEMPLATES = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pypx.compat.report_text import pad, printable, width
+from pypx.compat.report_text import pad, width
 from pypx.errors import InputError
+from pypx.model.plain import plain
 from pypx.workflows.report import Row, StudyBlock
 
 _COUNT = "NumberOfSeriesRelatedInstances"
@@ -106,7 +107,7 @@ def _pretty(table: _Table, *, headers: bool) -> str:
 
 def _cells(names: tuple[str, ...], row: tuple[str, ...]) -> Iterator[str]:
     for name, value in zip(names, row, strict=True):
-        text = printable(value)
+        text = plain(value)
         yield text.zfill(5) if name == _COUNT and text.isascii() and text.isdigit() else text
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from pypx.errors import InputError
+from pypx.model.plain import plain
 from pypx.workflows.report import Row, StudyBlock
 
 NAME_WIDTH = 30
@@ -27,11 +28,6 @@ def width(text: str) -> int:
 def pad(text: str, columns: int) -> str:
     """`text` filled with blanks to `columns`."""
     return text + " " * (columns - width(text))
-
-
-def printable(text: str) -> str:
-    """`text` in one line and without control characters, which could rewrite the screen."""
-    return "".join(" " if unicodedata.category(character) in {"Cc", "Zl", "Zp"} else character for character in text)
 
 
 def raw_text(blocks: Iterable[StudyBlock], *, colorize: str = "") -> str:
@@ -62,8 +58,21 @@ def raw_rows(rows: Iterable[Row], colorize: str = "") -> str:
     name_colour, value_colour = _COLOURS[colorize]
     end = RESET if colorize else ""
     return "".join(
-        f"{name_colour}{tag:>{NAME_WIDTH}}{value_colour}  {pad(printable(value), VALUE_WIDTH)}{end}\n"
+        f"{name_colour}{tag:>{NAME_WIDTH}}{value_colour}  {pad(plain(value), VALUE_WIDTH)}{end}\n"
         for tag, value in rows
+    )
+
+
+def tagged(blocks: Iterable[StudyBlock]) -> str:
+    """The ``tabular`` report for a pipe: a line a tag, with a tab before the value; an empty line ends a study."""
+    return "".join(
+        "".join(
+            f"{plain(tag)}\t{plain(value)}\n"
+            for rows in (block.header, *(series.body for series in block.series))
+            for tag, value in rows
+        )
+        + "\n"
+        for block in blocks
     )
 
 
@@ -78,7 +87,7 @@ def tabular(blocks: Iterable[StudyBlock]) -> str:
 def _box(rows: tuple[Row, ...]) -> str:
     if not rows:
         return ""
-    cells = [(printable(tag), printable(value)) for tag, value in rows]
+    cells = [(plain(tag), plain(value)) for tag, value in rows]
     names = max(NAME_WIDTH, *(width(tag) for tag, _ in cells))
     values = max(VALUE_WIDTH, *(width(value) for _, value in cells))
     lines = [f"│ {pad(tag, names)} │ {pad(value, values)} │\n" for tag, value in cells]

@@ -6,10 +6,13 @@ a component of a name and of a line the first set holds again.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+
+from pypx.errors import InputError
 
 Decoder = Callable[[bytes], str]
 Encoder = Callable[[str], bytes]
@@ -37,6 +40,14 @@ _RUNS = re.compile(rb"[\\^=\r\n\t\f]|[^\\^=\r\n\t\f]+")
 _PARTS = re.compile(rb"(\x1b\$?[()\-]?[\x30-\x7e])")
 _NAME = re.compile(r"(?:ISO|iso)[ _-]?(2022)?[ _-]?(?:IR)?[ _-]?(\d{1,3})")
 _OTHERS = {"GB18030": "gb18030", "GBK": "gbk", "ISO 2022 GBK": "gbk", "UTF-8": "utf_8", "UTF8": "utf_8"}
+
+_EXTENDED_ONLY = _DOUBLE | {149, 58}
+DEFINED_TERMS = frozenset(
+    {f"ISO_IR {number}" for number in _CODECS if number not in _EXTENDED_ONLY}
+    | {f"ISO 2022 IR {number}" for number in _CODECS if number != 192}
+    | {"GB18030", "GBK", "ISO 2022 GBK"}
+)
+"""The values that SpecificCharacterSet may have (PS3.3 tables C.12-2 to C.12-5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,36 @@ def encoder(charset: str) -> Encoder:
     if len(sets) == 1 and sets[0].number not in _DOUBLE | {149, 58}:
         return lambda text: text.encode(sets[0].codec)
     return lambda text: _encoded(text, sets)
+
+
+def check_charset(charset: str) -> None:
+    r"""Refuse what is no SpecificCharacterSet: a PACS would not decode the query, and so find nothing.
+
+    Parameters
+    ----------
+    charset : as in a data set, several values joined by a backslash, of which the first may be empty
+
+    Raises
+    ------
+    InputError : one of them is no defined term; the text names the nearest right one
+    """
+    for position, name in enumerate(charset.split("\\")):
+        if name in DEFINED_TERMS or (not name and not position):
+            continue
+        near = _nearest_term(name)
+        hint = f"did you mean {near!r}?" if near else "there are ISO_IR 192, ISO_IR 100, GB18030 and others"
+        raise InputError(f"character set: {name[:40]!r} is no defined term of DICOM (PS3.3 C.12.1.1.2); {hint}")
+
+
+def _nearest_term(name: str) -> str:
+    """The defined term that `name` misspells, or ``""``."""
+    known = _set(name.strip().upper())
+    if known and known.codec == "utf_8":
+        return "ISO_IR 192"
+    if known and known.number:
+        extended = "2022" in name or known.number in _EXTENDED_ONLY
+        return f"ISO 2022 IR {known.number}" if extended else f"ISO_IR {known.number}"
+    return next(iter(difflib.get_close_matches(name.upper(), sorted(DEFINED_TERMS), 1, 0.6)), "")
 
 
 def _set(name: str) -> _Set | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -41,12 +41,14 @@ class FilingOptions:
     """How files are filed.
 
     `templates` override those of the BASEMOUNT.  `rejected` is where files that are not whole DICOM go, each with a
-    text file that says why (``None``: they stay where they are).
+    text file that says why (``None``: they stay where they are).  With `lenient`, a source that cannot be removed is
+    no error; its outcome says so.
     """
 
     placement: Placement = Placement.MOVE
     templates: Templates | None = None
     rejected: Path | None = None
+    lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Filer:
     def refuse(self, source: Path, reason: str) -> None:
         """Take a file into the batch that is not to be filed: set aside, or left where it is."""
         folder = self.options.rejected
-        kept = None if folder is None else _keep_rejected(source, folder, reason)
+        kept = None if folder is None else keep_rejected(source, folder, reason)
         self._batch.append(FileOutcome(source, FileState.REJECTED, file=kept, reason=reason))
 
     def commit(self) -> list[FileOutcome]:
@@ -148,8 +150,7 @@ class Filer:
         for entries in _by_series(item for item in self._batch if isinstance(item, _Entry)):
             self._record(entries)
         outcomes = [item.outcome() if isinstance(item, _Entry) else item for item in self._batch]
-        for outcome in outcomes:
-            self._remove_source(outcome)
+        outcomes = [self._remove_source(outcome) for outcome in outcomes]
         self.discard()
         return outcomes
 
@@ -182,14 +183,14 @@ class Filer:
                 continue  # whoever had the name has just given it up
             except InvalidDicomError as error:
                 # Only a power failure before the sync leaves a final name on a file that is not whole.
-                _keep_rejected(entry.file, self.layout.incoming / "rejected", f"found at {entry.file}: {error}")
+                keep_rejected(entry.file, self.layout.incoming / "rejected", f"found at {entry.file}: {error}")
                 entry.file.unlink()
                 continue
             if there is None:
                 return entry
             apart = _apart(target, instance.SOPInstanceUID)
             if there == instance.SOPInstanceUID or entry.file == apart:
-                self._conflict(entry)
+                self._conflict(entry, entry.file)
                 return entry
             entry.file = apart
 
@@ -201,8 +202,8 @@ class Filer:
             self.database.add_headers(instance, entry.file.parent)
         self._announced.add(key)
 
-    def _conflict(self, entry: _Entry) -> None:
-        """Keep an instance that came again with other content."""
+    def _conflict(self, entry: _Entry, other: Path) -> None:
+        """Keep an instance that came again with other content than `other`, beside it a text file that says so."""
         uid = entry.instance.SOPInstanceUID
         entry.state = FileState.CONFLICT
         entry.reason = f"instance {uid} is already there with other content"
@@ -213,6 +214,10 @@ class Filer:
             move=self.options.placement is Placement.MOVE,
             known=_same_content,
         )
+        why = _reason_file(entry.file)
+        if not why.exists():  # the same conflict again is kept once
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            write_file(why, f"{now} {entry.reason}: {self.layout.relative(other)}\n".encode())
 
     def _sync(self) -> None:
         sync_filesystem(self.layout.data)
@@ -269,24 +274,35 @@ class Filer:
         if same:
             entry.state, entry.file = FileState.DUPLICATE, other
         else:
-            self._conflict(entry)
+            self._conflict(entry, other)
             self._sync()
         if entry.placed and placed.resolve() != other.resolve():
             placed.unlink(missing_ok=True)
         return True
 
-    def _remove_source(self, outcome: FileOutcome) -> None:
+    def _remove_source(self, outcome: FileOutcome) -> FileOutcome:
         """Remove a source whose content is durable elsewhere; never a file of the tree itself."""
         if self.options.placement is not Placement.MOVE or outcome.file is None:
-            return
+            return outcome
         if self.layout.data.absolute() not in outcome.source.absolute().parents:
-            outcome.source.unlink(missing_ok=True)
+            try:
+                outcome.source.unlink(missing_ok=True)
+            except OSError as error:
+                if not self.options.lenient:
+                    raise
+                return replace(outcome, stays=error.strerror or type(error).__name__)
+        return outcome
 
 
-def _keep_rejected(file: Path, folder: Path, reason: str) -> Path:
+def keep_rejected(file: Path, folder: Path, reason: str) -> Path:
+    """Keep a file that is of no use in `folder`, beside it a text file that says why; the file itself stays."""
     kept = set_aside(file, folder, _numbered(file.name), move=True)
-    write_file(kept.with_name(f"{kept.name}.reason.txt"), f"{reason}\n".encode())
+    write_file(_reason_file(kept), f"{reason}\n".encode())
     return kept
+
+
+def _reason_file(kept: Path) -> Path:
+    return kept.with_name(f"{kept.name}.reason.txt")
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -24,7 +24,9 @@ __all__ = ["EventKind", "ListenEvent", "ListenOptions", "listen"]
 
 
 def listen(layout: Layout, options: ListenOptions, on_event: Callable[[ListenEvent], None]) -> None:
-    """Receive until SIGTERM or SIGINT, then let running associations end, file what came, and return.
+    """Receive until SIGTERM, SIGINT or SIGHUP, then let running associations end, file what came, and return.
+
+    SIGHUP stays ignored where it is, as under nohup.
 
     In another thread than the main one there are no signals, and no end.
 
@@ -56,7 +58,7 @@ def listen(layout: Layout, options: ListenOptions, on_event: Callable[[ListenEve
 
 @contextmanager
 def _signals(stop: Callable[[], None], selector: selectors.BaseSelector) -> Iterator[None]:
-    """Let SIGTERM and SIGINT call `stop`, and end a wait of the selector."""
+    """Let SIGTERM, SIGINT and SIGHUP call `stop`, and end a wait of the selector."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,7 +75,10 @@ def _signals(stop: Callable[[], None], selector: selectors.BaseSelector) -> Iter
         reader.setblocking(False)
         writer.setblocking(False)
         selector.register(reader, selectors.EVENT_READ, wake)
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, on_signal) for number in numbers}
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield

@@ -56,7 +56,7 @@ def place(source: Path, target: Path, placement: Placement) -> bool:
 
 
 def _place(source: Path, target: Path, placement: Placement) -> bool:
-    if placement is not Placement.COPY:
+    if placement is Placement.LINK or (placement is Placement.MOVE and _can_go(source)):
         try:
             _link(source, target, own=placement is Placement.MOVE)
         except FileExistsError:
@@ -67,6 +67,11 @@ def _place(source: Path, target: Path, placement: Placement) -> bool:
         else:
             return True
     return not os.path.lexists(target) and _copy(source, target)
+
+
+def _can_go(source: Path) -> bool:
+    """Whether a source can be removed; one that stays shares nothing, and keeps its mode."""
+    return os.access(source.parent, os.W_OK | os.X_OK)
 
 
 def _link(source: Path, target: Path, *, own: bool) -> None:

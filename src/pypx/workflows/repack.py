@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
 from pypx.model.outcomes import FileOutcome, FileState
 from pypx.model.packpath import Templates
+from pypx.workflows.digests import Digesting
 from pypx.workflows.filing import Filer, FilingOptions
 from pypx.workflows.placing import Placement
 
@@ -38,10 +40,12 @@ class RepackSummary:
     """Counts of what came of the files; `take` each outcome, then `check`."""
 
     counts: dict[FileState, int] = field(default_factory=lambda: dict.fromkeys(FileState, 0))
+    staying: int = 0
 
     def take(self, outcome: FileOutcome) -> None:
         """Count one."""
         self.counts[outcome.state] += 1
+        self.staying += outcome.stays is not None
 
     @property
     def files(self) -> int:
@@ -54,16 +58,18 @@ class RepackSummary:
         Raises
         ------
         InvalidDicomError : there was not one DICOM file
-        PartialError : some files were not filed: rejected, or set aside as conflicts
+        PartialError : some files were not filed: rejected, or set aside as conflicts; or sources could not be removed
         """
         rejected, conflicts = self.counts[FileState.REJECTED], self.counts[FileState.CONFLICT]
         if rejected == self.files:
             raise InvalidDicomError(f"no DICOM file among {self.files} files; name a directory that has some")
         if rejected or conflicts:
             raise PartialError(
-                f"{rejected} of {self.files} files are not whole DICOM files, {conflicts} hold other content than what"
-                " is already there under their UID (kept in incoming/conflicts); the others are filed"
+                f"{rejected} of {self.files} files cannot be read or are not whole DICOM files, {conflicts} hold other"
+                " content than what is already there under their UID (kept in incoming/conflicts); the others are filed"
             )
+        if self.staying:
+            raise PartialError(f"{self.staying} of {self.files} sources could not be removed; all files are filed")
 
 
 def repack(
@@ -71,6 +77,7 @@ def repack(
     database: Database,
     options: RepackOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
+    skipped: Callable[[Path, str], None] | None = None,
 ) -> Iterator[FileOutcome]:
     """File every file of `sources`, batch by batch.
 
@@ -78,10 +85,12 @@ def repack(
     ----------
     sources : files and directories; a file named here is taken whatever its name
     progress : gets files done and files in all, after each batch
+    skipped : gets what is no file, such as a dangling link, and what it is
 
     Yields
     ------
-    One outcome a file, in the order of `sources` and of names, as soon as its record is durable
+    One outcome a file, in the order of `sources` and of names, as soon as its record is durable; one a directory that
+    cannot be read
 
     Raises
     ------
@@ -91,34 +100,98 @@ def repack(
     options = options or RepackOptions()
     for source in sources:
         _check_source(source, database)
-    filer = Filer(database, FilingOptions(options.placement, options.templates))
-    total = sum(1 for _ in find_files(sources, options)) if progress is not None else 0
+    digesting = Digesting(database)
+    try:
+        yield from _repack(_Walk(sources, options, skipped), database, digesting, progress)
+    finally:
+        digesting.close()
+
+
+def _repack(
+    walk: _Walk,
+    database: Database,
+    digesting: Digesting,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[FileOutcome]:
+    filer = Filer(database, FilingOptions(walk.options.placement, walk.options.templates, lenient=True))
+    total = sum(1 for _ in _Walk(walk.sources, walk.options)) if progress is not None else 0
     done = 0
-    for path in find_files(sources, options):
-        failed = _add(filer, path)
-        if filer.due or failed is not None:
-            for outcome in [*_commit(filer), *([failed] if failed is not None else [])]:
-                done += 1
-                yield outcome
-            if progress is not None:
-                progress(done, max(done, total))
-    yield from _commit(filer)
+    try:
+        for found in walk:
+            failed = _add(filer, found) if isinstance(found, Path) else found
+            if filer.due or failed is not None:
+                for outcome in [*_commit(filer, digesting), *([failed] if failed is not None else [])]:
+                    done += 1
+                    yield outcome
+                if progress is not None:
+                    progress(done, max(done, total))
+        yield from _commit(filer, digesting)
+    except (KeyboardInterrupt, SystemExit):
+        _commit(filer, digesting)  # what has its place gets its record
+        raise
     if progress is not None:
         progress(total, total)
 
 
-def find_files(sources: Iterable[Path], options: RepackOptions) -> Iterator[Path]:
-    """The files to repack, sorted within each directory."""
-    for source in sources:
-        if not source.is_dir():
-            yield source
-            continue
-        for directory, folders, names in os.walk(source):
-            folders[:] = sorted(folders) if options.recursive else []
-            for name in sorted(names):
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """What there is to repack: files, sorted within each directory, and outcomes for directories nobody may read."""
+
+    sources: Sequence[Path]
+    options: RepackOptions
+    skipped: Callable[[Path, str], None] | None = None
+
+    def __iter__(self) -> Iterator[Path | FileOutcome]:
+        for source in self.sources:
+            if source.is_dir():
+                yield from self._directory(source)
+            else:
+                yield source
+
+    def _directory(self, source: Path) -> Iterator[Path | FileOutcome]:
+        unreadable: list[OSError] = []
+        for directory, folders, names in os.walk(source, onerror=unreadable.append):
+            yield from _refused(unreadable)
+            linked = [name for name in folders if _is_link(Path(directory, name))]
+            folders[:] = sorted(set(folders).difference(linked)) if self.options.recursive else []
+            for name in sorted([*names, *(linked if self.options.recursive else [])]):
                 path = Path(directory, name)
-                if name != MEDIA_DIRECTORY and _is_wanted(name, options.substrings) and path.is_file():
+                if name == MEDIA_DIRECTORY or not _is_wanted(name, self.options.substrings):
+                    continue
+                kind = _no_file(path)
+                if kind is None:
                     yield path
+                elif self.skipped is not None:
+                    self.skipped(path, kind)
+        yield from _refused(unreadable)
+
+
+def _refused(unreadable: list[OSError]) -> Iterator[FileOutcome]:
+    """An outcome a directory that could not be read; they are taken off the list."""
+    while unreadable:
+        error = unreadable.pop(0)
+        reason = f"the directory cannot be read: {error.strerror}"
+        yield FileOutcome(Path(error.filename), FileState.REJECTED, reason=reason)
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except PermissionError:
+        return False
+
+
+def _no_file(path: Path) -> str | None:
+    """What `path` is if it is no file; what nobody may look at is taken for one, and named when it is opened."""
+    try:
+        mode = path.stat().st_mode
+    except PermissionError:
+        return None
+    except OSError:
+        return "dangling link"
+    if stat.S_ISREG(mode):
+        return None
+    return "link to a directory" if stat.S_ISDIR(mode) else "no regular file"
 
 
 def _is_wanted(name: str, substrings: tuple[str, ...]) -> bool:
@@ -145,11 +218,13 @@ def _add(filer: Filer, path: Path) -> FileOutcome | None:
     return None
 
 
-def _commit(filer: Filer) -> list[FileOutcome]:
+def _commit(filer: Filer, digesting: Digesting) -> list[FileOutcome]:
     try:
-        return filer.commit()
+        outcomes = filer.commit()
     except OSError as error:
         raise _cannot_file(error) from error
+    digesting.take(outcomes)
+    return outcomes
 
 
 def _cannot_file(error: OSError) -> DatabaseError:

@@ -1,0 +1,23 @@
+"""Text that can be shown: no value may move a terminal's cursor, or break a line in two."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_IN_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    r"""`text` in one line: line ends and tabs become blanks, other control characters are written as ``\x1b``."""
+    return _CONTROL.sub(_visible, text)
+
+
+def plain_lines(text: str) -> str:
+    """As :func:`plain`, but line feeds and tabs stay."""
+    return _IN_LINES.sub(_visible, text)
+
+
+def _visible(found: re.Match[str]) -> str:
+    character = found.group()
+    return " " if character in "\t\r\n" else character.encode("unicode_escape").decode("ascii")
