@@ -332,7 +332,7 @@ def test_a_failing_status_of_a_series_query() -> None:
     assert "status A700: out of resources" in str(bad.error)
     assert len(bad.series) == 1
     assert len(result.studies) == STUDIES
-    assert (result.complete, peer.associations) == (Completeness.NO, 2)
+    assert (result.complete, peer.associations) == (Completeness.NO, 3)  # the third asks by modality
 
 
 def test_a_pacs_that_dies_after_the_study_query() -> None:

@@ -98,6 +98,8 @@ MAY_DIFFER = {
     "smdb d_series": "defect W17: an element holds its own series only; its record has size and FSlocation of stat()",
     "tree log/.locks": "design 5: locks",
     "tree log/format.json": "design 5: the format and the templates of the BASEMOUNT",
+    "tree log/seriesData/*-ledger.jsonl": "design 7: what the PACS said it has, and its answers",
+    "tree log/seriesData/*-digests.jsonl": "design 5: checksums, for px smdb verify --deep",
     "tree incoming": "design 4: the spool of the listener",
     "tree services": "pypx was told its services before",
     "tree data2": "repacked to another BASEMOUNT, since data/ belongs to one",
@@ -361,13 +363,16 @@ def test_smdb(scene: Scene) -> None:
     assert ours == theirs
 
 
+LOGS = r"log/seriesData/[0-9.]+-(ledger|digests)\.jsonl"
+
+
 def tree_of(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*")}
 
 
 def test_tree_after_the_retrieve(scene: Scene) -> None:
     ours, theirs = tree_of(scene.database.layout.base), set(golden.tree("tree-retrieve.txt"))
-    extra = re.compile(r"log/\.locks(/.*)?|log/format\.json|incoming(/.*)?|services(/.*)?")
+    extra = re.compile(r"log/\.locks(/.*)?|log/format\.json|incoming(/.*)?|services(/.*)?|" + LOGS)
     assert {path for path in ours ^ theirs if not extra.fullmatch(path)} == set()
     assert {path for path in ours if path.endswith(".dcm")} == {path for path in theirs if path.endswith(".dcm")}
 
@@ -412,7 +417,7 @@ def test_tree_of_repack(golden_corpus: Path, tmp_path: Path) -> None:
         path for path in theirs if path.startswith("data2/")
     }
     records = {path for root in ("one", "two") for path in tree_of(tmp_path / root) if path.startswith("log/")}
-    extra = re.compile(r"log/\.locks(/.*)?|log/format\.json")
+    extra = re.compile(r"log/\.locks(/.*)?|log/format\.json|" + LOGS)
     assert {path for path in records ^ {path for path in theirs if path.startswith("log/")} if not extra.fullmatch(path)} == set()  # fmt: skip
 
 

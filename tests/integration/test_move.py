@@ -23,7 +23,8 @@ from pypx.model.outcomes import MoveOutcome, MoveState, SubOperations
 from pypx.model.peers import PacsNode
 from pypx.model.records import ImageRecord, Instance, SeriesRef
 from pypx.services.dcmtk import Limits
-from pypx.workflows.move import parse_delay, retrieve, wait_for_images
+from pypx.workflows.move import parse_delay, retrieve
+from pypx.workflows.waiting import wait_for_images
 from support.corpus import Corpus
 from support.dicom import dataset_bytes
 from support.ports import wait_until

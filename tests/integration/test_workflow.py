@@ -6,19 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from cube_contract import CubeServer, FolderStore
 from support.ports import wait_until
 from support.pxrun import clean_environment
 from support.servers import Dcmqrscp
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("workflow.sh", "docs", "pyproject.toml")
-VERBS = ("echo", "find", "report", "listen", "move", "status", "do", "repack", "smdb")
+VERBS = ("echo", "find", "report", "listen", "move", "status", "push", "storage", "do", "repack", "smdb")
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -116,11 +117,36 @@ def test_the_tour_of_another_pacs_keeps_to_its_patient_and_basemount(
     wait_until(lambda: not tour.processes(), f"end of {tour.processes()}", timeout=10)
 
 
+def test_the_tour_registers_in_a_cube_that_reads_its_store(
+    tour: Tour, cube_server: Callable[..., CubeServer], tmp_path: Path
+) -> None:
+    cube = cube_server(FolderStore(tmp_path / "store"), looks=3, pause_s=0.05)
+    settings = {"PX_CUBE_URL": cube.url, "PX_CUBE_PASSWORD": "chris1234", "STOREDIR": str(tmp_path / "store")}
+    run = tour.run(**settings, PACSNAME="CLINIC")
+    assert run.returncode == 0, run.stdout
+    assert "$ px register " in run.stdout
+    assert "chris1234" not in run.stdout
+    stored = {path.relative_to(tmp_path / "store").as_posix() for path in (tmp_path / "store").rglob("*.dcm")}
+    registered = {str(row["fname"]) for row in cube.cube.data.files.values()}
+    clinic, legacy = (
+        {name for name in stored if name.startswith(f"SERVICES/PACS/{name_of_pacs}/")}
+        for name_of_pacs in ("CLINIC", "LEGACY")
+    )
+    assert clinic
+    assert len(registered & legacy) == 3  # px-register was told of one series
+    assert registered - legacy == clinic
+    assert {name for name in stored - clinic - legacy if not name.startswith("uploads/one/")} == set()
+    assert cube.violations == []
+
+
 def test_a_wrong_call_explains_itself(tour: Tour) -> None:
     assert tour.run("--nonsense").returncode == 2
     shown = tour.run("--help")
     assert shown.returncode == 0
-    for name in ("BASEMOUNT", "PACSIP", "PACSPORT", "AEC", "AET", "LISTENPORT", "PATIENTID"):
+    for name in (
+        "BASEMOUNT", "PACSIP", "PACSPORT", "AEC", "AET", "LISTENPORT", "PATIENTID", "STOREDIR", "PX_SWIFT_IP",
+        "PX_CUBE_URL", "PACSNAME",
+    ):  # fmt: skip
         assert f"  {name} " in shown.stdout
 
 

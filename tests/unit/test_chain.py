@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,10 @@ from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PartialError
 from pypx.model.identifiers import UID, AETitle
-from pypx.model.outcomes import FindResult, MoveOutcome, MoveState, SeriesFound, SeriesStatus, StudyFound
+from pypx.model.outcomes import FindResult, MoveOutcome, MoveState, SeriesFound, SeriesState, SeriesStatus, StudyFound
 from pypx.model.peers import PacsNode
 from pypx.model.query import Query
 from pypx.model.records import Element, SeriesRef
-from pypx.workflows import chain as chain_module
 from pypx.workflows.chain import (
     VERBS,
     ChainOptions,
@@ -69,20 +69,20 @@ class Moves:
             state = MoveState.FAILED if failing else MoveState.SUCCESS
             yield MoveOutcome(ref, state, 0xC000 if failing else 0, error="status C000" if failing else None)
 
-    def wait(
-        self, _database: Database, outcomes: list[MoveOutcome], idle_s: float, _progress: object
-    ) -> list[MoveOutcome]:
-        self.waited.append((len(outcomes), idle_s))
-        return [
-            MoveOutcome(one.series, one.state, one.status, error=one.error, received=self.recorded) for one in outcomes
-        ]
+    def settle(self, scene: Scene, outcomes: list[Outcome]) -> list[Outcome]:
+        self.waited.append((len(outcomes), scene.options.idle_s))
+        return [self.judged(one) if isinstance(one, MoveOutcome) else one for one in outcomes]
+
+    def judged(self, one: MoveOutcome) -> MoveOutcome:
+        state = SeriesState.COMPLETE if one.ok and self.recorded == 4 else SeriesState.MISSING
+        status = SeriesStatus(one.series, state, 4, self.recorded, self.recorded, 0, 0)
+        return replace(one, received=self.recorded, verdict=status)
 
 
 @pytest.fixture
 def moves(monkeypatch: pytest.MonkeyPatch) -> Moves:
     fake = Moves()
-    monkeypatch.setitem(VERBS, "retrieve", Verb(fake.retrieve, needs_pacs=True))
-    monkeypatch.setattr(chain_module, "wait_for_images", fake.wait)
+    monkeypatch.setitem(VERBS, "retrieve", Verb(fake.retrieve, needs_pacs=True, settle=fake.settle))
     return fake
 
 
@@ -163,7 +163,10 @@ def test_outcomes_find_their_series_in_whatever_order_they_come(database: Databa
     moves.backwards, moves.failing = True, {"1.2"}
     twice = FindResult(NODE, Query(), (*RESULT.studies, RESULT.studies[0]))
     done = run_chain(twice, parse_then("retrieve"), database=database)
-    states = [[outcome.state.value for outcome in outcomes if outcome] for _, outcomes in done.verbs[0].studies]
+    states = [
+        [outcome.state.value for outcome in outcomes if isinstance(outcome, MoveOutcome)]
+        for _, outcomes in done.verbs[0].studies
+    ]
     assert states == [["success", "failed"], ["success"], ["success", "failed"]]
 
 
@@ -177,38 +180,37 @@ def test_failed_series_does_not_stop_the_others(database: Database, moves: Moves
     moves.failing = {"1.1", "3.1"}
     done = run_chain(RESULT, parse_then("retrieve"), database=database)
     assert moves.asked == ["1.1", "1.2", "3.1"]
-    assert done.failed == ("retrieve of series 1.1: status C000", "retrieve of series 3.1: status C000")
-    with pytest.raises(PartialError, match=r"series 1.1: status C000 \(and 1 more\)"):
+    assert done.failed == tuple(
+        f"retrieve of series {uid}: missing, 4 of 4 images are here: status C000" for uid in ("1.1", "3.1")
+    )
+    with pytest.raises(PartialError, match=r"series 1.1: .*status C000 \(and 1 more\)"):
         done.check()
     (entry, _) = to_document(done, database)["00-retrieve"]["study"]
     assert [result["status"] for result in entry["1"]] == ["error", "success"]
     assert entry["1"][0]["data"] == "status C000\n"
 
 
-def test_verbs_that_need_images_wait_for_them_once(database: Database, moves: Moves) -> None:
+def test_every_retrieve_is_settled_once_before_the_next_verb(database: Database, moves: Moves) -> None:
     options = ChainOptions(idle_s=3.5)
-    done = run_chain(RESULT, parse_then("retrieve,status,status"), database=database, options=options)
+    done = run_chain(RESULT, parse_then("retrieve,status,report"), database=database, options=options)
     assert moves.waited == [(3, 3.5)]
     retrieved = [outcome for _, outcomes in done.verbs[0].studies for outcome in outcomes]
     assert [outcome.received for outcome in retrieved if isinstance(outcome, MoveOutcome)] == [4, 4, 4]
+    assert done.failed == ()
+    run_chain(RESULT, parse_then("status"), database=database)
+    assert len(moves.waited) == 1
 
 
 def test_images_that_were_sent_and_never_recorded_are_a_failure(database: Database, moves: Moves) -> None:
     moves.recorded = 3
     done = run_chain(RESULT, parse_then("retrieve,status"), database=database)
     assert len(done.failed) == 3
-    assert done.failed[0] == "retrieve of series 1.1: 3 of 4 images recorded"
-
-
-def test_verbs_that_need_no_images_do_not_wait(database: Database, moves: Moves) -> None:
-    run_chain(RESULT, parse_then("retrieve,report"), database=database)
-    run_chain(RESULT, parse_then("status"), database=database)
-    assert moves.waited == []
+    assert done.failed[0] == "retrieve of series 1.1: missing, 3 of 4 images are here"
 
 
 @pytest.mark.parametrize("then", ["retrieve,search", "search", "retrieve,Status"])
 def test_unknown_verb_is_refused_before_anything_ran(database: Database, moves: Moves, then: str) -> None:
-    with pytest.raises(InputError, match="is no verb; px knows retrieve, status, report"):
+    with pytest.raises(InputError, match="is no verb; px knows retrieve, status, push, register, report"):
         run_chain(RESULT, parse_then(then), database=database)
     assert moves.asked == []
 

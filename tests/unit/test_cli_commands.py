@@ -23,6 +23,8 @@ from pypx.model.outcomes import (
     MoveOutcome,
     MoveState,
     SeriesFound,
+    SeriesState,
+    SeriesStatus,
     StudyFound,
     SubOperations,
 )
@@ -30,6 +32,7 @@ from pypx.model.peers import PacsNode
 from pypx.model.query import Query
 from pypx.model.records import SeriesRef
 from pypx.workflows.events import EventKind, ListenEvent
+from pypx.workflows.fetch import FetchOptions
 from pypx.workflows.placing import Placement
 
 ADDRESS = ("--serverIP", "127.0.0.1", "--aet", "OURS")
@@ -77,9 +80,8 @@ class Mover:
                 ref, state, 0 if good else 0xA702, SubOperations(2 if good else 0), None if good else "no"
             )
 
-    def wait(self, _database: Database, outcomes: Any, idle_s: float, _progress: Any) -> list[MoveOutcome]:
-        self.calls[-1]["idle_s"] = idle_s
-        return [replace(outcome, received=self.received) for outcome in outcomes]
+    def fetch(self, series: Any, node: PacsNode, database: Database, options: FetchOptions) -> Fetching:
+        return Fetching(self, list(self.retrieve(series, node, database=database, options=options)))
 
     def find(self, query: Query, node: PacsNode, **_values: Any) -> FindResult:
         self.asked.append(query)
@@ -88,11 +90,36 @@ class Mover:
         return FindResult(node, query, (study,))
 
 
+class Fetching:
+    """Stands for a retrieve that is waited for and judged: `received` of two images are there."""
+
+    def __init__(self, mover: Mover, outcomes: list[MoveOutcome]) -> None:
+        self.mover = mover
+        self.outcomes = outcomes
+
+    def ask(self) -> Iterator[MoveOutcome]:
+        yield from self.outcomes
+
+    def settle(self, outcomes: Any) -> list[MoveOutcome]:
+        self.mover.calls[-1]["settled"] = True
+        return [self.judged(outcome) for outcome in outcomes]
+
+    def judged(self, outcome: MoveOutcome) -> MoveOutcome:
+        count = self.mover.received
+        if count is None:
+            count = 2 if outcome.ok else 0
+        state = SeriesState.COMPLETE if count == 2 else SeriesState.MISSING
+        missing = tuple(UID(f"9.{number}") for number in range(2 - count))
+        verdict = SeriesStatus(outcome.series, state, 2, count, count, 0, 0, missing=missing)
+        return replace(outcome, received=count, verdict=verdict)
+
+
 @pytest.fixture
 def mover(monkeypatch: pytest.MonkeyPatch) -> Mover:
     stand_in = Mover()
     monkeypatch.setattr("pypx.workflows.move.retrieve", stand_in.retrieve)
-    monkeypatch.setattr("pypx.workflows.move.wait_for_images", stand_in.wait)
+    monkeypatch.setattr("pypx.workflows.fetch.Fetch", stand_in.fetch)
+    monkeypatch.setattr("pypx.workflows.chain.Fetch", stand_in.fetch)
     monkeypatch.setattr("pypx.workflows.find.find", stand_in.find)
     return stand_in
 
@@ -166,16 +193,33 @@ def test_what_move_prints(mover: Mover) -> None:
     assert rows[1].split("\t")[0] == "success"
 
 
-@pytest.mark.parametrize(("received", "code"), [(2, 0), (1, 3), (5, 0)])
-def test_move_waits_where_a_basemount_is_named(received: int, code: int, mover: Mover, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("received", "code"), [(2, 0), (1, 3), (0, 3)])
+def test_move_judges_where_a_basemount_is_named(received: int, code: int, mover: Mover, tmp_path: Path) -> None:
     mover.received = received
-    args = ["move", "--basemount", tmp_path / "b", "--idle", "3"]
+    args = ["move", "--basemount", tmp_path / "b", "--idle", "3", "--retry", "2", "--retry-wait", "0.5", "--force",
+            "--no-expect"]  # fmt: skip
     result = run(*args, input=found("1.2.3"))
     assert result.exit_code == code
-    assert mover.calls[0]["idle_s"] == 3
+    options = mover.calls[0]["options"]
+    assert (options.idle_s, options.retries, options.pause_s, options.force, options.expect) == (3, 2, 0.5, True, False)
     assert isinstance(mover.calls[0]["database"], Database)
+    assert mover.calls[0]["settled"]
+    assert ("1 of 1 series" if not code else "0 of 1 series") in result.stderr
     assert run(*args, "--no-wait", input=found("1.2.3")).exit_code == 0
-    assert "idle_s" not in mover.calls[1]
+    assert "settled" not in mover.calls[1]
+
+
+def test_the_verdict_as_json(mover: Mover, tmp_path: Path) -> None:
+    mover.received = 1
+    args = ["move", "--basemount", tmp_path / "b"]
+    document = json.loads(run(*args, "--json", input=found("1.2.3", "1.2.4")).stdout)
+    assert document["complete"] is False
+    (record,) = map(json.loads, run(*args, "--jsonl", input=found("1.2.3")).stdout.splitlines())
+    assert record == document["series"][0]
+    assert (record["state"], record["answer"], record["status"]) == ("missing", "success", "0000")
+    assert (record["expected"], record["received"], record["missing"]) == (2, 1, ["9.0"])
+    heading, row = (line.split("\t") for line in run(*args, input=found("1.2.3")).stdout.splitlines())
+    assert row[heading.index("missing")] == "1"
 
 
 def test_an_unreachable_pacs_under_json(mover: Mover, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +243,6 @@ def test_an_unreachable_pacs_under_json(mover: Mover, monkeypatch: pytest.Monkey
         ([], "", "empty"),
         ([], "{", "not JSON"),
         ([], "[]", "list"),
-        ([], '{"data": []}', "no series"),
         ([], '{"data": [{"series": []}]}', "StudyInstanceUID"),
         (["--intraSeriesRetrieveDelay", "-3"], '{"data": []}', "-3"),
         (["--wait"], found("1.2.3"), "--basemount"),
@@ -214,6 +257,15 @@ def test_what_cannot_be_moved(args: list[str], text: str, says: str, mover: Move
     assert mover.calls == []
 
 
+def test_nothing_found_is_nothing_to_move(mover: Mover) -> None:
+    result = run("move", *ADDRESS, input='{"data": []}')
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert result.stderr == "nothing to move: the find document holds no series\n"
+    assert json.loads(run("move", *ADDRESS, "--json", input='{"data": []}').stdout)["series"] == []
+    assert mover.calls == []
+
+
 def test_a_failed_find_is_not_moved(mover: Mover) -> None:
     result = run("move", *ADDRESS, input=json.dumps({"status": "error", "data": "no connection to X"}))
     assert result.exit_code == 12
@@ -223,8 +275,7 @@ def test_a_failed_find_is_not_moved(mover: Mover) -> None:
 # --- do
 
 
-def test_do_takes_pacs_and_database_of_the_document(mover: Mover, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pypx.workflows.chain.retrieve", mover.retrieve)
+def test_do_takes_pacs_and_database_of_the_document(mover: Mover, tmp_path: Path) -> None:
     document = json.loads(found("1.2.3"))
     document["args"] |= {"dblogbasepath": str(tmp_path / "b" / "log"), "then": "status"}
     text = json.dumps(document)
@@ -236,12 +287,11 @@ def test_do_takes_pacs_and_database_of_the_document(mover: Mover, tmp_path: Path
     upstream = run("do", "--json", input=text)
     assert list(json.loads(upstream.stdout)) == ["do", "00-status"]
     run("do", "--then", "retrieve", "--serverIP", "10.0.0.9", "--basemount", tmp_path / "c", input=text)
-    assert mover.calls[1]["node"].host == "10.0.0.9"
-    assert mover.calls[1]["database"].layout.base == tmp_path / "c"
+    assert mover.calls[-1]["node"].host == "10.0.0.9"
+    assert mover.calls[-1]["database"].layout.base == tmp_path / "c"
 
 
-def test_do_says_which_series_failed(mover: Mover, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pypx.workflows.chain.retrieve", mover.retrieve)
+def test_do_says_which_series_failed(mover: Mover, tmp_path: Path) -> None:
     mover.states = [MoveState.SUCCESS, MoveState.FAILED]
     result = run("do", "--then", "retrieve", "--basemount", tmp_path / "b", input=found("1.2.3", "1.2.4"))
     assert result.exit_code == 3
@@ -293,6 +343,7 @@ def test_status_of_an_unknown_patient(tmp_path: Path) -> None:
     result = run("status", "--basemount", tmp_path, "--PatientID", "nobody")
     assert result.exit_code == 0
     assert "nothing of it is recorded" in result.stderr
+    assert f"there is no BASEMOUNT at {tmp_path}" in result.stderr
 
 
 # --- report
@@ -321,6 +372,14 @@ def test_report_csv_options() -> None:
     body = ["--reportBodySeriesTags", "SeriesInstanceUID"]
     result = run(*args, *tags, *body, input=found("1.2.3"))
     assert result.stdout == "StudyInstanceUID;SeriesDescription;SeriesInstanceUID\n1.2;AX;1.2.3\n"
+
+
+def test_report_of_an_unknown_tag_tells() -> None:
+    result = run("report", "--reportBodySeriesTags", "SeriesDescripton,seriesStatus", input=found("1.2.3"))
+    assert result.exit_code == 0
+    assert "did you mean SeriesDescription" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert run("report", "--seriesSpecial", "seriesStatus", input=found("1.2.3")).stderr == ""
 
 
 def test_report_records() -> None:
@@ -365,7 +424,7 @@ def repacked(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[FileState]], Cal
     def answer(states: list[FileState]) -> Calls:
         calls: Calls = []
 
-        def repack(sources: Any, database: Database, options: Any, _progress: Any) -> Iterator[FileOutcome]:
+        def repack(sources: Any, database: Database, options: Any, *_tellers: Any) -> Iterator[FileOutcome]:
             calls.append({"sources": list(sources), "layout": database.layout, "options": options})
             for number, state in enumerate(states):
                 bad = state in {FileState.REJECTED, FileState.CONFLICT}

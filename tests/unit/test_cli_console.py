@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
+import os
+import struct
+import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -118,6 +124,47 @@ def test_a_uid_is_shown_in_one_piece_where_there_is_room(monkeypatch: pytest.Mon
     uid = "2.25.338885361197717000272396684731328682495"
     Console().table(["SeriesDescription", "SeriesInstanceUID"], [["long words " * 12, uid]])
     assert uid in screen.getvalue()
+
+
+def test_a_uid_is_never_broken_on_a_terminal_of_80_columns() -> None:
+    uids = [f"2.25.{number}38885361197717000272396684731328682495" + "0" * 20 for number in range(2)]
+    script = (
+        "from pypx.cli.console import Console\n"
+        "Console().table(['Modality', 'SeriesDescription', 'Images', 'SeriesInstanceUID'],"
+        f" [['MR', 'long words ' * 12, '7', uid] for uid in {uids}], 'A title')\n"
+        "Console().table(['Modality', 'SeriesInstanceUID'], [['CT', '1.2.3']])\n"
+    )
+    main, end = os.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=end, stdout=end, stderr=end, env=environ | {"TERM": "xterm"}
+    ) as child:
+        os.close(end)
+        shown = _all_of(main)
+    assert child.returncode == 0
+    assert all(uid in shown for uid in uids)
+    assert "SeriesInstanceUID  2.25." in shown
+    assert "\u2500" in shown, "what fits is a table"
+
+
+def _all_of(main: int) -> str:
+    parts = []
+    with contextlib.suppress(OSError):  # Linux ends a pseudo terminal with EIO
+        while part := os.read(main, 65536):
+            parts.append(part)
+    os.close(main)
+    return b"".join(parts).decode()
+
+
+def test_values_cannot_move_the_cursor_in_csv_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", pipe)
+    console.write_lines("a\tb\x1b[2J\n")
+    assert pipe.getvalue() == "a\tb\x1b[2J\n"
+    screen = terminal(monkeypatch)
+    console.write_lines("a\tb\x1b[2J\n")
+    assert screen.getvalue() == "a\tb\\x1b[2J\n"
 
 
 def test_counts_that_are_all_0_are_left_out_on_a_terminal(

@@ -80,6 +80,10 @@ def matched(pacs: Pacs, *args: str, **extra: Any) -> dict[str, str]:
         (["--PatientBirthDate=1980-01-01", "--json"], {"PatientBirthDate": "19800101"}),
         (["--StudyDate", "-20240131"], {"StudyDate": "-20240131"}),
         (["--PatientBirthDate", "-19800101"], {"PatientBirthDate": "-19800101"}),
+        (["--patient-birth-date", "19800101"], {"PatientBirthDate": "19800101"}),
+        (["--kvp=120"], {"KVP": "120"}),
+        (["--PatientID", "42", "--patient-id", "42"], {"PatientID": "42"}),
+        (["--key", "NumberOfStudyRelatedSeries="], {"NumberOfStudyRelatedSeries": ""}),
         (["--key", "BodyPartExamined=HEAD", "--key", "StudyID=a=b"], {"BodyPartExamined": "HEAD", "StudyID": "a=b"}),
         (["--key", "BodyPartExamined="], {"BodyPartExamined": ""}),
         (
@@ -101,20 +105,19 @@ def test_matching_keys(args: list[str], match: dict[str, str], pacs: Pacs) -> No
     [
         ('{"PatientID": "42", "SeriesNumber": 3}', {"PatientID": "42", "SeriesNumber": "3"}),
         ('\ufeff{"StudyInstanceUID": ["1.2", "1.3"]}', {"StudyInstanceUID": "1.2\\1.3"}),
-        ("# a comment\n\nPatientName = DOE^JANE\nStudyDate=20240101-\n", None),
+        (
+            "# a comment\n\nPatientName = DOE^JANE\nStudyDate=20240101-\n",
+            {"PatientName": "DOE^JANE", "StudyDate": "20240101-"},
+        ),
         ("PatientID=42\r\nModality=MR\r\n", {"PatientID": "42", "Modality": "MR"}),
     ],
 )
-def test_query_files(text: str, match: dict[str, str] | None, pacs: Pacs, tmp_path: Path) -> None:
+def test_query_files(text: str, match: dict[str, str], pacs: Pacs, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(text, encoding="utf-8")
     from_file = matched(pacs, "--query-file", str(file))
     assert from_file == matched(pacs, "--query-file", "-", input=text)
-    if match is not None:
-        assert from_file == match
-    else:
-        assert from_file["StudyDate"] == "20240101-"
-        assert from_file["PatientName"].strip() == "DOE^JANE"
+    assert from_file == match
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,16 @@ def test_query_files(text: str, match: dict[str, str] | None, pacs: Pacs, tmp_pa
         (["--key", "PatientNme=x"], "", "PatientName"),
         (["--key", "PatientName"], "", "KEYWORD=VALUE"),
         (["--PatientID", "1", "--key", "PatientID=2"], "", "twice"),
+        (["--PatientID", "1", "--PatientID", "2"], "", "twice"),
         (["--StudyDate", "20241301"], "", "20241301"),
+        (["--QueryRetrieveLevel", "IMAGE"], "", "--StudyOnly"),
+        (["--key", "SpecificCharacterSet="], "", "--query-charset"),
+        (["--NumberOfStudyRelatedInstances", "3"], "", "cannot be matched"),
+        (["--InstanceNumber", "1"], "", "belongs to images"),
+        (["--query-file", "-"], "SOPInstanceUID=1.2", "belongs to images"),
+        (["--query-charset", "ISO_IR192"], "", "'ISO_IR 192'"),
+        (["--query-charset", "BLA"], "", "no defined term"),
+        (["--json", "--jsonl"], "", "--jsonl"),
         (["--StudyDate", "20240201-20240101"], "", "ends before it begins"),
         (["--StudyInstanceUID", "1.2;id"], "", "not a UID"),
         (["--query-file", "-"], "", "no matching key"),

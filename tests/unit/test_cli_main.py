@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -201,3 +204,73 @@ def test_every_module_of_a_command_exists() -> None:
         assert command.name == name
     assert px.get_command(click.Context(px), "nonsense") is None
     assert main.COMMANDS.keys() == set(px.list_commands(click.Context(px)))
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "zero"),
+    [
+        ("echo", "--timeout", False), ("echo", "--acse-timeout", False), ("find", "--dimse-timeout", False),
+        ("move", "--idle", True), ("move", "--retry-wait", True), ("find", "--retry-wait", True),
+        ("listen", "--drain", True), ("listen", "--acse-timeout", False), ("listen", "--dimse-timeout", False),
+    ],
+)  # fmt: skip
+def test_seconds_are_a_number_a_timer_can_hold(verb: str, option: str, *, zero: bool) -> None:
+    for text in ["nan", "inf", "1e400", "-1", "86401", "soon", *([] if zero else ["0"])]:
+        result = run(verb, option, text)
+        assert result.exit_code == 2
+        least = "0" if zero else "more than 0"
+        assert f"{option}': {text!r} is no number of seconds, {least} to 86400 (" in result.stderr
+
+
+def test_seconds_from_the_environment_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PX_TIMEOUT", "nan")
+    assert "PX_TIMEOUT: 'nan' is no number of seconds" in run("echo").stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--aet", "", "is not an AE title"), ("--aet", " ", "is not an AE title"),
+        ("--allow-calling", "", "names no AE title"), ("--allow-calling", " , ", "names no AE title"),
+    ],
+)  # fmt: skip
+def test_a_listener_is_not_opened_to_all_by_an_empty_title(
+    option: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_args: object) -> None:
+        raise AssertionError("it listens")
+
+    monkeypatch.setattr("pypx.workflows.listen.listen", never)
+    result = run("listen", "--basemount", "/nonexistent/b", "--port", "0", "--allow-calling", "A", option, value)
+    assert result.exit_code == 2
+    assert f"{option}: {value!r} {why}" in result.stderr
+
+
+PROGRAM = "from pypx.cli.main import run; run()"
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["smdb", "init", "--json"]])
+def test_a_closed_stdout_is_an_error_and_no_bug(args: list[str], tmp_path: Path) -> None:
+    code = f"import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, '-c', {PROGRAM!r}, *{args!r}])"
+    environment = {**os.environ, "PX_BASEMOUNT": str(tmp_path / "base")}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False, timeout=30, env=environment
+    )
+    assert answer.returncode == 1
+    assert "stdout is closed" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_signals_that_end_it(number: signal.Signals, code: int, *, ignored: bool) -> None:
+    ignore = f"signal.signal({int(number)}, signal.SIG_IGN)" if ignored else ""
+    program = f"""
+import os, signal
+from pypx.cli import main
+{ignore}
+main.px.main = lambda: (os.kill(os.getpid(), {int(number)}), exit(7))
+main.run()
+"""
+    answer = subprocess.run([sys.executable, "-c", program], check=False, timeout=30)
+    assert answer.returncode == (7 if ignored and number is signal.SIGHUP else code), "nohup is respected"

@@ -219,3 +219,15 @@ def test_templates_over_those_of_the_basemount() -> None:
     assert (chosen.root, chosen.image) == ("r", "%SOPInstanceUID.dcm")
     assert (chosen.study, chosen.series) == (DEFAULT_TEMPLATES.study, DEFAULT_TEMPLATES.series)
     assert not run_with(tool_options.templates)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("%PatientIDx", "did you mean PatientID"), ("%_md5|7_PatientNme", "PatientName"), ("%Bogus", "'Bogus'")],
+)
+def test_templates_have_keywords_of_dicom(text: str, says: str) -> None:
+    given = run_with(tool_options.templates, "--studyDirTemplate", f"%AgeInDays-{text}")
+    with pytest.raises(InputError, match=r"--studyDirTemplate: .* is not a DICOM keyword") as caught:
+        given.over(DEFAULT_TEMPLATES)
+    assert says in str(caught.value)
+    assert run_with(tool_options.templates, "--studyDirTemplate", "%AgeInDays-%KVP").over(DEFAULT_TEMPLATES)

@@ -91,10 +91,21 @@ def test_search(args: list[str], count: int, base: Path) -> None:
         assert records[0]["PatientID"] == "42"
 
 
-@pytest.mark.parametrize("term", ["PatientNme=x", "PatientName", "=x", "StudyDate=31.12.2024"])
-def test_what_cannot_be_searched(term: str, base: Path) -> None:
-    result = run("search", term, "--basemount", base)
+@pytest.mark.parametrize(
+    ("term", "says"),
+    [
+        ("PatientNme=x", "did you mean PatientName"),
+        ("PatientName", "Keyword=value"),
+        ("=x", "Keyword=value"),
+        ("StudyDate=31.12.2024", "31.12.2024"),
+        ("TransferSyntaxUID=1.2.840.10008.1.2.1", "TransferSyntaxUID is not recorded; recorded are PatientID, "),
+    ],
+)
+@pytest.mark.parametrize("form", ["--verbosity=1", "--json", "--jsonl"])
+def test_what_cannot_be_searched(term: str, says: str, form: str, base: Path) -> None:
+    result = run("search", term, "--basemount", base, form)
     assert result.exit_code == 2
+    assert says in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -238,6 +249,32 @@ def test_a_file_is_entered_anew(golden_corpus: Path, base: Path) -> None:
     bad.write_bytes(b"no DICOM")
     assert run("maps-update", bad, "--basemount", base).exit_code == 50
     assert run("maps-update", base / "absent", "--basemount", base).exit_code == 2
+
+
+def test_the_action_of_tables_says_of_which(base: Path) -> None:
+    result = run("--action", "DBtablesGet", "--xcrdirfile", base / "data" / "p" / "s" / "1.dcm", "--basemount", base)
+    assert result.exit_code == 2
+    assert "patientData_DBtablesGet, studyData_DBtablesGet, seriesData_DBtablesGet" in result.stderr
+    assert "studyData_DBtablesGet" in run("--action", "nothing", "--basemount", base).stderr
+
+
+@pytest.mark.parametrize("command", [["search"], ["service", "PACS", "list"]])
+def test_a_basemount_that_is_not_there_is_told(command: list[str], base: Path, tmp_path: Path) -> None:
+    assert "no BASEMOUNT" not in run(*command, "--basemount", base).stderr
+    nowhere = run(*command, "--basemount", tmp_path / "absent")
+    assert nowhere.exit_code == 0
+    assert f"there is no BASEMOUNT at {tmp_path / 'absent'};" in nowhere.stderr
+    for wrong in (["--basemount", base / "log"], ["--logdir", base], ["--basemount", base / "data"]):
+        assert f"did you mean --basemount {base}?" in run(*command, *wrong).stderr
+    assert not (tmp_path / "absent").exists()
+
+
+def test_wrong_usage_points_to_the_help_of_the_sub_command(base: Path) -> None:
+    result = run("search", "--leve", "study", "--basemount", base)
+    assert result.exit_code == 2
+    assert "(see: px smdb search --help)" in result.stderr
+    given = run("--action", "PACS", "--actionArgs", "{", "--basemount", base)
+    assert "where an object of service entries was expected" in given.stderr
 
 
 def test_smdb_alone_says_what_there_is(base: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,12 @@ def test_repack_of_good_files() -> None:
     save = first["d_DICOMfile_save"]
     assert (save["outputDir"], save["outputFile"]) == ("/base/data/a/b/c", "0001-1.2.dcm")
     assert save["d_DICOMfile_read"]["inputFileName"] == "a"
+
+
+def test_repack_says_that_a_source_could_not_be_removed() -> None:
+    document = to_document([replace(outcome("a"), stays="Permission denied")], cleaned=True)
+    assert document["status"] is True, "it is filed"
+    assert document["run"][0]["cleanup"] == {"status": False, "error": True, "message": "Permission denied"}
 
 
 @pytest.mark.parametrize("state", [FileState.REJECTED, FileState.CONFLICT])

@@ -343,7 +343,9 @@ def test_login_search_and_registration() -> None:
         f"Token {'a' * 40}"
     ] * 2
     assert {request.headers["Accept"] for request in script.asked} == {"application/json"}
-    assert json.loads(script.asked[3].body or "") == {
+    body = script.asked[3].body
+    assert isinstance(body, str | bytes)
+    assert json.loads(body) == {
         "PatientID": "7", "pacs_name": "C", "path": "SERVICES/PACS/C/a.dcm",
     }  # fmt: skip
     assert "secret" not in repr(cube._session.target)

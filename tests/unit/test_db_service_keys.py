@@ -51,7 +51,9 @@ def test_entries_are_merged_by_their_name(keys: ServiceKeys) -> None:
     assert keys.path("Cube").read_text() == json.dumps({"a": CUBE, "b": changed}, indent=4)
     assert keys.names("cube") == ("a", "b")
     assert keys.remove("cube", "a") == {"b": changed}
-    with pytest.raises(InputError, match=r"'a' is no entry of .*cube\.json; there are b; px smdb service cube set adds one"):
+    with pytest.raises(
+        InputError, match=r"'a' is no entry of .*cube\.json; there are b; px smdb service cube set adds one"
+    ):
         keys.remove("cube", "a")
 
 

@@ -10,7 +10,7 @@ from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError
 from pypx.model.identifiers import AETitle
 from pypx.model.outcomes import SubOperations
 from pypx.model.peers import PacsNode
-from pypx.services.dcmtk_log import DcmtkLog, FinalResponse, PeerSilentError, ServiceRefusedError
+from pypx.services.dcmtk_log import DcmtkLog, FinalResponse, PeerBusyError, PeerSilentError, ServiceRefusedError
 
 LOGS = Path(__file__).parent / "dcmtk_logs"
 NODE = PacsNode("127.0.0.1", 104, AETitle("SCRIPT"), AETitle("PX"), AETitle("PX"))
@@ -73,7 +73,7 @@ FAILURES: list[tuple[str, type[PxError], str]] = [
     ("move-rejected-called", PeerRejectedError, "Called AE Title Not Recognized"),
     ("echo-rejected-called", PeerRejectedError, "Called AE Title Not Recognized"),
     ("echo-rejected-calling", PeerRejectedError, "Calling AE Title Not Recognized"),
-    ("find-rejected-limit", PeerRejectedError, "Local Limit Exceeded (Rejected Transient, Service Provider"),
+    ("find-rejected-limit", PeerBusyError, "Local Limit Exceeded (Rejected Transient, Service Provider"),
     ("find-no-context", ServiceRefusedError, "does not offer"),
     ("move-no-context", ServiceRefusedError, "does not offer"),
     ("echo-no-context", ServiceRefusedError, "does not offer"),

@@ -270,7 +270,10 @@ def test_other_content_is_kept_aside_and_flagged(spot: Spot, templates: Template
         assert "PID" not in outcome.reason
         spot.assert_holds(spot.made)
     assert dataset_bytes(kept)[1][:-1] == dataset_bytes(first.path)[1][:-1]
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name], "the same conflict again is kept once"
+    why = kept.with_name(f"{kept.name}.reason.txt")
+    assert sorted(kept.parent.iterdir()) == [kept, why], "the same conflict again is kept once"
+    assert f" instance {first.SOPInstanceUID} " in why.read_text()
+    assert why.read_text().endswith(f": {spot.records()[UID(first.SOPInstanceUID)]}\n")
     assert Database.open(spot.layout).conflicts(spot.series) == 1
 
 
@@ -425,6 +428,79 @@ def test_repack_names_bad_files_and_goes_on(spot: Spot) -> None:
     )
     with pytest.raises(PartialError, match="2 of 4 files"):
         summary.check()
+
+
+def test_a_source_that_cannot_be_removed_is_filed_and_named(spot: Spot, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlink = Path.unlink
+    locked = spot.made.files[1].path
+    locked.chmod(0o444)
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != locked.parent)
+    summary = RepackSummary()
+    outcomes = list(repack([spot.sent], Database.open_or_create(spot.layout), RepackOptions(Placement.MOVE)))
+    for outcome in outcomes:
+        summary.take(outcome)
+    assert states(outcomes) == [FileState.FILED] * 3
+    assert [outcome.stays for outcome in outcomes] == [None, "Permission denied", None]
+    assert stat.S_IMODE(locked.stat().st_mode) == 0o444
+    assert locked.stat().st_nlink == 1, "what stays shares nothing"
+    with pytest.raises(PartialError, match="1 of 3 sources could not be removed"):
+        summary.check()
+    assert len(spot.records()) == 3
+
+
+def test_what_cannot_be_looked_into_is_named_and_what_is_no_file_is_told(
+    spot: Spot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shut = spot.sent / "a shut one"
+    shut.mkdir()
+    (spot.sent / "dangling").symlink_to(spot.sent / "nothing")
+    (spot.sent / "folder").symlink_to(shut)
+    os.mkfifo(spot.sent / "pipe")
+    scandir = os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if Path(path) == shut:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    told: dict[str, str] = {}
+    outcomes = list(
+        repack(
+            [spot.sent],
+            Database.open_or_create(spot.layout),
+            skipped=lambda path, kind: told.update({path.name: kind}),
+        )
+    )
+    (refused,) = (outcome for outcome in outcomes if outcome.state is not FileState.FILED)
+    assert (refused.source, refused.state) == (shut, FileState.REJECTED)
+    assert refused.reason == "the directory cannot be read: Permission denied"
+    assert told == {"dangling": "dangling link", "folder": "link to a directory", "pipe": "no regular file"}
+    assert len(spot.records()) == 3
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_interrupted_repack_records_what_it_has_placed(
+    spot: Spot, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
+) -> None:
+    add = Filer.add
+
+    def interrupted(filer: Filer, source: Path) -> None:
+        if source == spot.made.files[2].path:
+            raise end
+        add(filer, source)
+
+    monkeypatch.setattr(Filer, "add", interrupted)
+    with pytest.raises(end):
+        list(repack([spot.sent], Database.open_or_create(spot.layout)))
+    assert len(spot.data()) == len(spot.records()) == 2
 
 
 def test_a_directory_without_dicom_is_an_error(spot: Spot, tmp_path: Path) -> None:

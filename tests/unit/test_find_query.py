@@ -65,7 +65,7 @@ def test_delays(text: str, images: int | None, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "-1", "nan", "inf", "dynamic:", "dynamic:0", "dynamic:-2", "dynamic:x", "6:dynamic"]
+    "text", ["", "soon", "-1", "nan", "inf", "86401", "dynamic:", "dynamic:0", "dynamic:-2", "dynamic:x", "6:dynamic"]
 )
 def test_what_is_no_delay(text: str) -> None:
     with pytest.raises(InputError, match="retrieve delay"):
@@ -90,3 +90,29 @@ def test_status_in_words(status: int, move: bool, text: str) -> None:
     said = status_text(status, move=move)
     assert said.startswith(text)
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "charset", ["", "ISO_IR 6", "ISO_IR 100", "ISO_IR 192", "\\ISO 2022 IR 87", "ISO 2022 IR 6\\ISO 2022 IR 149", "GBK"]
+)
+def test_character_sets_of_dicom(charset: str) -> None:
+    assert build_query({}, charset=charset).charset == charset
+
+
+@pytest.mark.parametrize(
+    ("charset", "near"),
+    [
+        ("ISO_IR192", "'ISO_IR 192'"),
+        ("iso_ir 100", "'ISO_IR 100'"),
+        ("utf-8", "'ISO_IR 192'"),
+        ("\\ISO2022 IR87", "'ISO 2022 IR 87'"),
+        ("ISO_IR 149", "'ISO 2022 IR 149'"),
+        ("GB 18030", "'GB18030'"),
+        ("BLA", "ISO_IR 192"),
+        ("ISO_IR 100\\", "''"),
+    ],
+)
+def test_what_is_no_character_set(charset: str, near: str) -> None:
+    with pytest.raises(InputError, match="no defined term") as caught:
+        build_query({}, charset=charset)
+    assert near in str(caught.value)

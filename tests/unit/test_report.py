@@ -12,7 +12,7 @@ import pytest
 from pypx.compat.find_read import from_document
 from pypx.compat.report_csv import CsvOptions, csv_text
 from pypx.compat.report_json import to_document
-from pypx.compat.report_text import raw_text, tabular
+from pypx.compat.report_text import raw_text, tabular, tagged
 from pypx.compat.status_json import status_lines
 from pypx.errors import InputError
 from pypx.model.identifiers import UID
@@ -147,9 +147,18 @@ def test_wide_characters_take_two_columns() -> None:
 
 
 def test_control_characters_do_not_reach_the_screen() -> None:
-    text = raw_text(made({"SeriesDescription": "a\x1b[2Jb\r\nc"}))
-    assert "\x1b" not in text
-    assert "a [2Jb  c" in text
+    found = made({"SeriesDescription": "a\x1b[2Jb\r\nc"})
+    for text in (raw_text(found), tabular(found), tagged(found), csv_text(found, CsvOptions(prettify=True))):
+        assert "\x1b" not in text
+        assert "a\\x1b[2Jb  c" in text
+
+
+def test_tabular_in_a_pipe_is_rows_without_boxes() -> None:
+    layout = make_layout(header_study="PatientID", header_series="Modality")
+    text = tagged(made({"Modality": "MR", "SeriesDescription": "T1"}, {"SeriesDescription": "T2"}, PatientID="42"))
+    assert "PatientID\t42\n" in text
+    assert text.endswith("Modality\tMR\nSeriesDescription\tT1\nSeriesDescription\tT2\n\n")
+    assert tagged(blocks(layout)).splitlines()[0] == "PatientID\tPID00000"
 
 
 def test_header_tag_that_the_study_lacks_comes_from_its_first_series() -> None:

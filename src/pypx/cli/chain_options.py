@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pypx.cli import console, options, tool_options
 from pypx.cli.console import Console
-from pypx.errors import InputError, PartialError
+from pypx.cli.fetch_options import OPTIONS, Completing, completing_of
+from pypx.errors import CubeError, InputError, PartialError, StorageError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
     from pypx.db.smdb import Database
-    from pypx.model.outcomes import FindResult, MoveOutcome, SeriesStatus
+    from pypx.model.outcomes import FindResult, MoveOutcome, PushOutcome, RegisterOutcome, SeriesStatus
     from pypx.model.peers import PacsNode
     from pypx.services.dcmtk import Limits, Programs
-    from pypx.workflows.chain import ChainResult, Event
+    from pypx.workflows.chain import ChainResult, Event, Outcome
     from pypx.workflows.then import Step
 
 
@@ -32,6 +33,7 @@ class Then:
     feedback: bool
     delay: str
     linger: bool
+    completing: Completing = field(default_factory=Completing)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -54,6 +56,13 @@ class Then:
                 raise InputError(f"--then: {step.verb!r} is no verb; px knows {', '.join(VERBS)}")
         return steps
 
+    @property
+    def shown_args(self) -> str:
+        """``--thenArgs`` as it may stand in a document: without logins."""
+        from pypx.workflows.then import public_args
+
+        return public_args(self.verbs, self.args)
+
     def over(self, args: Mapping[str, Any]) -> Then:
         """Take from the ``args`` of a find document what the command line left open."""
         return replace(
@@ -65,13 +74,23 @@ class Then:
 
 
 def _then(values: Mapping[str, Any]) -> Then:
-    return Then(values["then"] or "", values["then_args"] or "", values["feedback"], values["delay"], values["linger"])
+    return Then(
+        values["then"] or "",
+        values["then_args"] or "",
+        values["feedback"],
+        values["delay"],
+        values["linger"],
+        completing_of(values),
+    )
 
 
 then = options.record(
     "then",
     _then,
-    click.option("--then", "then", metavar="VERB,...", help="Then do retrieve, status, report, in the order given."),
+    click.option(
+        "--then", "then", metavar="VERB,...",
+        help="Then do retrieve, status, push, register, report, in the order given.",
+    ),
     click.option(
         "--thenArgs", "--then-args", "then_args", metavar="JSON;...",
         help="Options for each verb: a JSON object a verb, separated by semicolons.",
@@ -85,6 +104,7 @@ then = options.record(
         "--waitForUserTerminate", "--wait-for-user-terminate", "linger", is_flag=True,
         help="Wait for ENTER at the end, if a terminal is there.",
     ),
+    *OPTIONS,
 )  # fmt: skip
 
 
@@ -133,6 +153,11 @@ def run(
             limits=limits,
             programs=programs,
             progress=advance,
+            expect=then.completing.expect,
+            force=then.completing.force,
+            retries=then.completing.retries,
+            pause_s=then.completing.pause_s,
+            notice=out.note,
         )
         return run_chain(
             result,
@@ -159,7 +184,7 @@ def _detail(event: Event) -> str:
 
     if not isinstance(event, SeriesDone) or event.outcome is None:
         return ""
-    return f"{event.verb} {event.series.SeriesInstanceUID}: {event.outcome.state.value}"
+    return f"{event.verb} {event.series.SeriesInstanceUID}: {_record(event.outcome)['state']}"
 
 
 def show(result: FindResult, chain: ChainResult, out: Console) -> None:
@@ -178,15 +203,30 @@ def show(result: FindResult, chain: ChainResult, out: Console) -> None:
         if done.verb == "report":
             _report(result, out)
         elif records:
-            columns = render.MOVE_COLUMNS if done.verb == "retrieve" else render.STATUS_COLUMNS
-            render.show_records(columns, records, out)
+            render.show_records(_columns(done.verb), records, out)
 
 
-def _record(outcome: MoveOutcome | SeriesStatus) -> dict[str, Any]:
+def _columns(verb: str) -> Sequence[str]:
+    from pypx.cli import render, store_records
+
+    columns = {
+        "retrieve": render.MOVE_COLUMNS,
+        "push": store_records.PUSH_COLUMNS,
+        "register": store_records.REGISTER_COLUMNS,
+    }
+    return columns.get(verb, render.STATUS_COLUMNS)
+
+
+def _record(outcome: MoveOutcome | SeriesStatus | PushOutcome | RegisterOutcome) -> dict[str, Any]:
     from pypx.cli.records import move_record, status_record
-    from pypx.model.outcomes import MoveOutcome
+    from pypx.cli.store_records import push_record, register_record
+    from pypx.model.outcomes import MoveOutcome, PushOutcome, SeriesStatus
 
-    return move_record(outcome) if isinstance(outcome, MoveOutcome) else status_record(outcome)
+    if isinstance(outcome, MoveOutcome):
+        return move_record(outcome)
+    if isinstance(outcome, SeriesStatus):
+        return status_record(outcome)
+    return push_record(outcome) if isinstance(outcome, PushOutcome) else register_record(outcome)
 
 
 def _report(result: FindResult, out: Console) -> None:
@@ -198,17 +238,31 @@ def _report(result: FindResult, out: Console) -> None:
 
 
 def exit_code(chain: ChainResult, out: Console) -> int:
-    """Exit code of a chain: 0, 3 if a verb failed for some series, 12 if the PACS sent nothing at all."""
-    from pypx.cli import moves
-    from pypx.model.outcomes import MoveOutcome
+    """Exit code of a chain: 0, or 3 if a verb failed for some series.
 
+    If a verb failed for all of them, it is that of the first such verb: 12 nothing sent, 30 nothing pushed, 31 nothing
+    registered.
+    """
     for line in chain.failed:
         out.note(line)
-    outcomes = [outcome for done in chain.verbs for _, of_study in done.studies for outcome in of_study]
+    codes = [_code([outcome for _, of_study in done.studies for outcome in of_study]) for done in chain.verbs]
+    return next((code for code in codes if code > PartialError.exit_code), max(codes, default=0))
+
+
+def _code(outcomes: Sequence[Outcome]) -> int:
+    """Exit code of one verb."""
+    from pypx.cli import moves
+    from pypx.model.outcomes import MoveOutcome, PushOutcome, RegisterOutcome
+
     moved = [outcome for outcome in outcomes if isinstance(outcome, MoveOutcome)]
+    handed = [outcome for outcome in outcomes if isinstance(outcome, PushOutcome | RegisterOutcome)]
     if moved:
         return moves.exit_code(moved)
-    return PartialError.exit_code if chain.failed else 0
+    if all(outcome.ok for outcome in handed):
+        return 0
+    if any(outcome.done if isinstance(outcome, PushOutcome) else outcome.registered for outcome in handed):
+        return PartialError.exit_code
+    return StorageError.exit_code if isinstance(handed[0], PushOutcome) else CubeError.exit_code
 
 
 def linger(then: Then) -> None:

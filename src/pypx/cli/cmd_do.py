@@ -60,7 +60,7 @@ def command(
     chosen = then.over(args)
     steps = chosen.steps
     if not steps:
-        raise InputError("nothing to do: give --then VERB,... (retrieve, status, report)")
+        raise InputError("nothing to do: give --then VERB,... (retrieve, status, push, register, report)")
     database = chain_options.database_for(steps, layout or _layout_of(args))
     base = inputs.known_peer(result)
     node = peer.node(base) if any(step.verb == "retrieve" for step in steps) else base or result.peer

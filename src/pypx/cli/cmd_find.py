@@ -15,6 +15,7 @@ from pypx.errors import PartialError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
+    from pypx.model.outcomes import FindResult
     from pypx.model.peers import PacsNode
     from pypx.model.query import Query
     from pypx.services.dcmtk import Limits, Programs
@@ -47,6 +48,10 @@ _EPILOG = options.epilog(
     metavar="N",
     help="Associations to ask through at once.",
 )
+@click.option(
+    "--split/--no-split", "split", default=True, show_default=True,
+    help="Ask again in parts (by date, then by modality) where the PACS may have cut its answer short.",
+)  # fmt: skip
 @tool_options.limits
 @tool_options.programs("findscu", "movescu")
 @options.output()
@@ -57,6 +62,7 @@ def command(
     layout: Layout | None,
     then: Then,
     jobs: int,
+    split: bool,
     limits: Limits,
     programs: Programs,
     out: Console,
@@ -79,13 +85,12 @@ def command(
         out.failing(PeerError, lambda error: error_document(error, query, node, given)),
         out.progress("studies") as advance,
     ):
-        result = find(query, node, limits=limits, programs=programs, jobs=jobs, progress=advance)
-    for problem in result.problems:
-        out.note(f"incomplete: {problem}")
+        result = find(query, node, limits=limits, programs=programs, jobs=jobs, progress=advance, split=split)
+    _tell_of_gaps(result, out)
     code = PartialError.exit_code if result.problems else 0
     if database is None:
         if out.json:
-            out.document(to_document(result, given))
+            out.document(to_document(result, given) | _completeness(result))
         else:
             show_found(result, out)
     else:
@@ -95,12 +100,26 @@ def command(
         if out.json:
             from pypx.compat.then_json import to_document as then_document
 
-            out.document(to_document(result, given, then_document(chain, database)))
+            out.document(to_document(result, given, then_document(chain, database)) | _completeness(result))
         else:
             chain_options.show(result, chain, out)
         code = code or chain_options.exit_code(chain, out)
     chain_options.linger(then)
     return code
+
+
+def _tell_of_gaps(result: FindResult, out: Console) -> None:
+    from pypx.model.outcomes import Completeness
+
+    for problem in result.problems:
+        out.note(f"incomplete: {problem}")
+    if result.complete is Completeness.UNKNOWN:
+        out.note("this may not be all: at such a number a PACS may have cut its answer short; ask for less at a time")
+
+
+def _completeness(result: FindResult) -> dict[str, Any]:
+    """What the document says beyond pypx's: whether it is the whole answer, and what is known to be missing."""
+    return {"complete": result.complete.value, "problems": list(result.problems)}
 
 
 def _names(query: Query) -> str:
@@ -112,7 +131,7 @@ def _given(then: Then, layout: Layout | None, out: Console) -> dict[str, Any]:
     values: dict[str, Any] = {
         "PACS": options.given("pacs") or "",
         "then": then.verbs,
-        "thenArgs": then.args,
+        "thenArgs": then.shown_args,
         "withFeedBack": then.feedback,
         "intraSeriesRetrieveDelay": then.delay or "0",
         "verbosity": out.verbosity,

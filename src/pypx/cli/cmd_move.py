@@ -8,6 +8,7 @@ import click
 
 from pypx.cli import inputs, options, tool_options
 from pypx.cli.console import Console
+from pypx.cli.fetch_options import Completing, completing
 from pypx.cli.peer_options import PeerOptions, peer_overrides
 from pypx.cli.targets import Targets, targets
 from pypx.errors import InputError, PeerError, PeerFailedError
@@ -23,9 +24,11 @@ _EPILOG = options.epilog(
     px move --StudyInstanceUID 1.2.3
     px move --StudyInstanceUID 1.2.3 --SeriesInstanceUID 1.2.3.4,1.2.3.5 --move-destination CHRIS
     px find --PatientID 1234567 --json | px move --basemount /data/dicom
+    px move --StudyInstanceUID 1.2.3 --basemount /data/dicom --retry 3
     """,
-    0, 2, 10, 11, 20, 21, 40,
-    _3="some series failed, came with warnings, or did not arrive whole",
+    2, 10, 11, 20, 21, 40, 41,
+    _0="every series is complete; without a BASEMOUNT: the PACS reported success",
+    _3="something is missing, or nobody knows whether it is",
     _12="no series was sent",
 )  # fmt: skip
 
@@ -43,9 +46,10 @@ _EPILOG = options.epilog(
     help="Wait until the listener has recorded what was sent (on if a BASEMOUNT is named).",
 )
 @click.option(
-    "--idle", "idle_s", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS",
+    "--idle", "idle_s", type=tool_options.Seconds(zero=True), default=10.0, show_default=True, metavar="SECONDS",
     help="Stop waiting when nothing has arrived for so long.",
 )  # fmt: skip
+@completing
 @click.option("--patient-root", "patient_root", is_flag=True, help="Use the patient root model.")
 @tool_options.limits
 @tool_options.programs("movescu", "findscu")
@@ -59,6 +63,7 @@ def command(
     delay: str,
     wait: bool | None,
     idle_s: float,
+    completing: Completing,
     patient_root: bool,
     limits: Limits,
     programs: Programs,
@@ -68,11 +73,13 @@ def command(
 
     The PACS sends to the AE title of --move-destination, at the address it has on file for it. Give the series by UID,
     or pipe the JSON of px find in; of a study without --SeriesInstanceUID all series are sent.
+
+    With the BASEMOUNT of the listener, px asks the PACS what it has, then for what is not there yet, waits for the
+    listener, and says of each series whether it is complete or what is missing. Repeat the command to go on.
     """
     from pypx.cli import moves
-    from pypx.db.smdb import Database
     from pypx.model.keywords import QueryModel
-    from pypx.workflows.move import parse_delay, retrieve
+    from pypx.workflows.move import parse_delay
 
     model = QueryModel.PATIENT_ROOT if patient_root else QueryModel.STUDY_ROOT
     pause = parse_delay(delay or "0")
@@ -81,16 +88,15 @@ def command(
     node, refs = _requests(
         targets=targets, document=document, peer=peer, layout=layout, limits=limits, programs=programs
     )
-    database = Database.open(layout) if layout else None
+    if not refs:
+        return moves.show_nothing(out)
     out.detail(f"C-MOVE of {len(refs)} series from {node} to {node.move_destination}, as {node.calling_aet}")
+    work = moves.Work(refs, node, pause, model, limits, programs)
     with out.failing(PeerError, lambda error: moves.error_document(error, refs, node)):
-        requests = retrieve(refs, node, database=database, delay=pause, model=model, limits=limits, programs=programs)
-        outcomes = list(out.each(requests, "series", len(refs)))
-    if database is not None and wait is not False:
-        from pypx.workflows.move import wait_for_images
-
-        with out.progress("images") as advance:
-            outcomes = list(wait_for_images(database, outcomes, idle_s, advance))
+        if layout is None or wait is False:
+            outcomes = moves.ask_only(work, layout, out)
+        else:
+            outcomes = moves.fetch(work, layout, completing, idle_s, out)
     moves.show(outcomes, node, out)
     return moves.exit_code(outcomes)
 
@@ -124,8 +130,6 @@ def _requests(
     from pypx.compat.find_read import from_document
 
     result = from_document(document.read())
-    if not result.series:
-        raise InputError("nothing to move: the find document holds no series")
     return peer.node(inputs.known_peer(result)), tuple(series.ref for series in result.series)
 
 

@@ -24,7 +24,7 @@ _EPILOG = options.epilog(
     px repack --xcrdir /tmp/in --xcrfile 1.dcm --logdir /data/dicom/log --datadir /data/dicom/data --cleanup
     """,
     0, 2, 40, 41,
-    _3="some files are bad or hold other content than what is filed; the others are filed",
+    _3="some files are bad, hold other content than what is filed, or cannot be removed; the others are filed",
     _50="not one DICOM file",
 )  # fmt: skip
 
@@ -88,9 +88,17 @@ def command(
         substrings=tuple(part.strip() for part in (substrings or "").split(",") if part.strip()),
     )
     summary = RepackSummary()
+    skipped: list[Path] = []
+
+    def skip(path: Path, kind: str) -> None:
+        skipped.append(path)
+        out.detail(f"{path}: skipped: {kind}")
+
     with out.progress("files") as advance:
-        outcomes = _watched(repack(sources, database, chosen, advance), summary, out)
+        outcomes = _watched(repack(sources, database, chosen, advance, skip), summary, out)
         _show(outcomes, summary, out, moved=move)
+    if skipped:
+        out.note(f"px repack: {len(skipped)} links and special files were skipped (-v names them)")
     summary.check()
 
 
@@ -109,8 +117,10 @@ def _watched(outcomes: Iterator[FileOutcome], summary: RepackSummary, out: Conso
 
     for outcome in outcomes:
         summary.take(outcome)
-        bad = outcome.state in {FileState.REJECTED, FileState.CONFLICT}
+        bad = outcome.state in {FileState.REJECTED, FileState.CONFLICT} or outcome.stays is not None
         words = f"{outcome.source}: {outcome.state.value}{f': {outcome.reason}' if outcome.reason else ''}"
+        if outcome.stays is not None:
+            words += f"; the source stays: {outcome.stays}"
         (out.note if bad else out.detail)(words)
         yield outcome
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pypx.cli import options, tool_options
+from pypx.cli import options, smdb_migrate, tool_options
 from pypx.cli.console import Console
 from pypx.cli.query_options import MATCHING
 from pypx.errors import InputError
@@ -20,6 +20,7 @@ _EPILOG = options.epilog(
     px smdb init --basemount /data/dicom
     px smdb service PACS set orthanc '{"serverIP": "10.0.0.5", "serverPort": "4242", "aec": "ORTHANC"}'
     px smdb search PatientName='DOE*' Modality=MR
+    px smdb verify --deep
     px smdb --action imageDirsSeriesInstanceUID --actionArgs 1.2.3.4 --logdir /data/dicom/log
     """,
     0, 2, 40, 41, 50,
@@ -88,6 +89,7 @@ def command(
 
 
 command.params.extend(_hidden(*MATCHING, "JSONargs"))
+command.add_command(smdb_migrate.command)
 
 
 @command.command(
@@ -147,6 +149,7 @@ def search(terms: tuple[str, ...], level: str, layout: Layout, out: Console) -> 
     from pypx.workflows import search as workflow
 
     matches = workflow.parse_matches(terms)
+    options.note_missing(layout, out)
     shown = Level[level.upper()]
     records = workflow.search(Database.open(layout), matches, shown)
     if out.json:
@@ -170,6 +173,7 @@ def search(terms: tuple[str, ...], level: str, layout: Layout, out: Console) -> 
         px smdb service PACS set orthanc '{"serverIP": "10.0.0.5", "serverPort": "4242", "aec": "ORTHANC"}'
         px smdb service swift set store - < entry.json
         px smdb service PACS check orthanc
+        px smdb service storage check chris
         px smdb service PACS remove orthanc
         """,
         0,
@@ -178,6 +182,8 @@ def search(terms: tuple[str, ...], level: str, layout: Layout, out: Console) -> 
         11,
         12,
         40,
+        _30="the store cannot be used",
+        _31="CUBE cannot be reached, or refuses the login",
     ),
 )
 @click.argument("kind", type=click.Choice(_KINDS, case_sensitive=False))
@@ -189,7 +195,7 @@ def search(terms: tuple[str, ...], level: str, layout: Layout, out: Console) -> 
 @tool_options.programs("echoscu")
 @options.output(jsonl=False)
 def service(**values: object) -> None:
-    """List, show, set, remove or check named services; passwords are shown as ****.
+    """List, show, set, remove or check named services: a check connects and logs in. Passwords are shown as ****.
 
     Set takes the entry as a JSON object, or - to read it from stdin: that keeps passwords out of the list of processes.
     """
@@ -216,6 +222,7 @@ def image_dirs(series: str | None, patient: str | None, layout: Layout, out: Con
 
     if bool(series) == bool(patient):
         raise InputError("give --SeriesInstanceUID or --PatientID")
+    options.note_missing(layout, out)
     if out.json:
         return run_action(
             f"imageDirs{'SeriesInstanceUID' if series else 'PatientID'}", series or patient or "", "", layout, out
@@ -263,3 +270,71 @@ def tables(file: str, layout: Layout, out: Console) -> int:
     from pypx.cli.smdb_actions import run_action
 
     return run_action("patientData_studyData_seriesData_DBtablesGet", "", file, layout, out)
+
+
+_jobs = click.option(
+    "--jobs", type=click.IntRange(1), default=None, metavar="N", help="Processes (one a processor, at most 8)."
+)
+
+
+@command.command(
+    "verify",
+    cls=options.PxCommand,
+    short_help="Compare the records with the files.",
+    epilog=options.epilog(
+        """
+        px smdb verify --basemount /data/dicom
+        px smdb verify --deep --dry-run --json
+        px smdb verify --deep --set-aside
+        """,
+        2, 40, 41, _0="all is as recorded", _3="something differs",
+    ),
+)  # fmt: skip
+@click.option("--deep", is_flag=True, help="Read every file whole and compare its checksum.")
+@click.option("--dry-run", is_flag=True, help="Change nothing.")
+@click.option(
+    "--set-aside", is_flag=True,
+    help="Move damaged files to incoming/rejected/ and record them as lost, so that px move asks for them.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on where an interrupted verify ended.")
+@_jobs
+@options.layout(required=True, short=True)
+@options.output()
+def verify(
+    *, deep: bool, dry_run: bool, set_aside: bool, resume: bool, jobs: int | None, layout: Layout, out: Console
+) -> int:
+    """Compare every record with its file, and every file with the records.
+
+    A file that is gone is recorded as lost, so that the next px move of its series asks for it; one that was moved
+    within data/ is recorded where it is. Nothing is deleted.
+    """
+    from pypx.cli.smdb_upkeep import run_verify
+    from pypx.workflows.pool import default_jobs
+    from pypx.workflows.verify import VerifyOptions
+
+    if dry_run and set_aside:
+        raise InputError("--set-aside moves files, and --dry-run changes nothing; give one of them")
+    return run_verify(layout, VerifyOptions(deep, dry_run, set_aside, resume, jobs or default_jobs()), out)
+
+
+@command.command(
+    "rebuild",
+    cls=options.PxCommand,
+    short_help="Recreate the tables from the files.",
+    epilog=options.epilog(
+        "px smdb rebuild --basemount /data/dicom", 0, 2, 40, 41, _3="some files are no whole DICOM files"
+    ),
+)
+@_jobs
+@options.layout(required=True, short=True)
+@options.output(jsonl=False)
+def rebuild(*, jobs: int | None, layout: Layout, out: Console) -> int:
+    """Recreate patient, study and series tables and image records from the files in data/.
+
+    What only the tables know stays: requests, pushes, registrations, and what each PACS said. A listener may go on
+    meanwhile, and an interrupted rebuild goes on where it ended.
+    """
+    from pypx.cli.smdb_upkeep import run_rebuild
+    from pypx.workflows.pool import default_jobs
+
+    return run_rebuild(layout, jobs or default_jobs(), out)

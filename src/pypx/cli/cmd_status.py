@@ -57,6 +57,7 @@ def command(
 
     database = Database.open(layout)
     refs = _refs(targets, patient, document, database)
+    options.note_missing(layout, out)
     statuses = series_status(refs, database)
     if out.json:
         documents = [status_document(status, database, verify=verify) for status in statuses]

@@ -78,20 +78,24 @@ def parse_object(text: str, name: str, what: str) -> dict[str, Any]:
     InputError : empty, not JSON, or no object
     """
     if not text.strip():
-        raise InputError(f"{name}: empty where a {what} (JSON) was expected; did the command before it fail?")
+        raise InputError(f"{name}: empty where {_one(what)} (JSON) was expected; did the command before it fail?")
     import json
 
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{name}: not JSON where a {what} was expected: {error.msg}, line {error.lineno} column {error.colno}"
+            f"{name}: not JSON where {_one(what)} was expected: {error.msg}, line {error.lineno} column {error.colno}"
         ) from None
     except (RecursionError, ValueError):
         raise InputError(f"{name}: the JSON of the {what} is nested too deeply or holds an impossible number") from None
     if not isinstance(value, dict):
         raise InputError(f"{name}: a JSON object was expected as {what}, not a {type(value).__name__}")
     return value
+
+
+def _one(what: str) -> str:
+    return f"{'an' if what[:1] in 'aeiou' else 'a'} {what}"
 
 
 def _name(source: str) -> str:

@@ -154,7 +154,8 @@ def _report(call: Call) -> Answer:
     except PeerFailedError as error:
         console.write(_work("legacy_report", "flagged_text")(document, colour=_colours()))
         return Answer(document, error)
-    console.write(text if not call.flag("b_json") else "")
+    show = console.write_lines if call.text("printReport") == "csv" else console.write
+    show(text if not call.flag("b_json") else "")
     return Answer(document)
 
 

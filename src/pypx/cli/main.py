@@ -168,7 +168,9 @@ def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
         return _fail(argv, _EXIT_ABORT, "interrupted")
     except click.ClickException as error:
         line = error.format_message().rstrip(".")
-        return _fail(argv, error.exit_code, f"{line} (see: {_program(argv)} --help)")
+        context = getattr(error, "ctx", None)
+        place = context.command_path if context else _program(argv)
+        return _fail(argv, error.exit_code, f"{line} (see: {place} --help)")
     except PxError as error:
         return _fail(argv, error.exit_code, str(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is named as one, never as a traceback
@@ -234,12 +236,14 @@ def _dcmtk_version() -> str:
     return (answer.stdout or answer.stderr).partition("\n")[0].strip("$ ")
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + signal.SIGTERM)
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def run() -> None:
     """Entry point of the installed program ``px``."""
     console.prepare()
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, _terminated)
     px.main()

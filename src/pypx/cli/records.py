@@ -7,26 +7,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from pypx.model.keywords import Level
 from pypx.model.outcomes import FileOutcome, MoveOutcome, SeriesStatus
 
 RECORD_FORMAT = 1
 
 
 def move_record(outcome: MoveOutcome) -> dict[str, Any]:
-    """The PACS's own words on the C-MOVE of a series, and how much of it was recorded."""
-    counts = outcome.counts
+    """The verdict on a series, and beside it the PACS's own words on the last C-MOVE.
+
+    ``state`` is that of the series, and where nobody looked what arrived, ``answer``: that of the request.  ``asked``
+    is ``series``, ``instances`` or ``nothing``.
+    """
+    counts, verdict, level = outcome.counts, outcome.verdict, outcome.level
+    expected = outcome.series.NumberOfSeriesRelatedInstances if verdict is None else verdict.expected
     return {
         "format": RECORD_FORMAT,
         "StudyInstanceUID": outcome.series.StudyInstanceUID,
         "SeriesInstanceUID": outcome.series.SeriesInstanceUID,
         "SeriesDescription": outcome.series.SeriesDescription,
-        "state": outcome.state.value,
+        "state": outcome.state.value if verdict is None else verdict.state.value,
+        "expected": expected,
+        "received": outcome.received if verdict is None else verdict.packed,
+        "missing": None if verdict is None or verdict.missing is None else list(verdict.missing),
+        "conflicts": 0 if verdict is None else verdict.conflicts,
+        "asked": "nothing" if level is None else "instances" if level is Level.IMAGE else "series",
+        "attempts": outcome.attempts,
+        "answer": outcome.state.value,
         "status": None if outcome.status is None else f"{outcome.status:04X}",
-        "expected": outcome.series.NumberOfSeriesRelatedInstances,
         "completed": counts.completed,
         "failed": counts.failed,
         "warning": counts.warning,
-        "received": outcome.received,
         "error": outcome.error,
     }
 
@@ -45,7 +56,7 @@ def status_record(status: SeriesStatus) -> dict[str, Any]:
         "pushed": status.pushed,
         "registered": status.registered,
         "conflicts": status.conflicts,
-        "missing": None,
+        "missing": None if status.missing is None else list(status.missing),
     }
 
 
@@ -61,4 +72,5 @@ def file_record(outcome: FileOutcome) -> dict[str, Any]:
         "SeriesInstanceUID": instance.SeriesInstanceUID if instance else None,
         "SOPInstanceUID": instance.SOPInstanceUID if instance else None,
         "reason": outcome.reason,
+        "stays": outcome.stays,
     }

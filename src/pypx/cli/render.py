@@ -90,11 +90,11 @@ def _show_study(study: StudyFound, out: Console, more: Sequence[str]) -> None:
 
 
 MOVE_COLUMNS = (
-    "state", "status", "expected", "completed", "failed", "warning", "received", "StudyInstanceUID",
-    "SeriesInstanceUID", "error",
+    "state", "expected", "received", "missing", "conflicts", "asked", "status", "completed", "failed", "warning",
+    "StudyInstanceUID", "SeriesInstanceUID", "error",
 )  # fmt: skip
 STATUS_COLUMNS = (
-    "state", "expected", "received", "packed", "pushed", "registered", "conflicts", "StudyInstanceUID",
+    "state", "expected", "received", "packed", "missing", "pushed", "registered", "conflicts", "StudyInstanceUID",
     "SeriesInstanceUID",
 )  # fmt: skip
 
@@ -103,7 +103,7 @@ _SELDOM = ("failed", "warning", "pushed", "registered", "conflicts")
 
 
 def show_records(columns: Sequence[str], records: Iterable[Mapping[str, Any]], out: Console) -> None:
-    """Show some fields of flat records as a table; what is unknown is a dash.
+    """Show some fields of flat records as a table; what is unknown is a dash, of a list its length is shown.
 
     On a terminal, which is narrow, descriptions stand for studies, counts that are all 0 are left out, and errors
     stand below the table.
@@ -119,4 +119,6 @@ def show_records(columns: Sequence[str], records: Iterable[Mapping[str, Any]], o
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return str(len(value))
     return "-" if value is None else str(value)

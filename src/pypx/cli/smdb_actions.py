@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pypx.cli import inputs
 from pypx.cli.console import Console, OutputFormat
-from pypx.cli.options import given
+from pypx.cli.options import given, note_missing
 from pypx.compat import smdb_json
 from pypx.db.service_keys import ServiceKeys
 from pypx.db.smdb import Database
@@ -27,6 +27,8 @@ _ACTIONS = (
     "seriesDirLocation", "DBtablesGet", "endOfStudy", "swift", "storage", "CUBE", "PACS",
 )  # fmt: skip
 """What an action may contain, in the order in which pypx looked for it."""
+
+_TABLES = "patientData_DBtablesGet, studyData_DBtablesGet, seriesData_DBtablesGet"
 
 _SERVICES = {name.lower(): name for name in ("swift", "storage", "CUBE", "PACS")}
 
@@ -48,7 +50,9 @@ def run_action(action: str, text: str, file: str, layout: Layout, out: Console) 
     with answer.failing(PxError, lambda error: smdb_json.failure(action, str(error))):
         kind = next((known for known in _ACTIONS if known in action), None) or _SERVICES.get(action.lower())
         if kind is None:
-            raise InputError(f"--action {action}: there are {', '.join(_ACTIONS)}")
+            raise InputError(f"--action {action}: there are {', '.join(_ACTIONS).replace('DBtablesGet', _TABLES)}")
+        if kind == "DBtablesGet" and not any(part in action for part in ("atient", "tudy", "eries")):
+            raise InputError(f"--action {action}: of which tables? There are {_TABLES}")
         document = _document(kind, action, text, file, layout)
     if answer.verbosity:
         answer.document(document)
@@ -160,6 +164,7 @@ def run_service(
     for path in keys.loose_files():
         out.note(f"{path}: others may read it; chmod go= {path}")
     if act == "list":
+        note_missing(layout, out)
         _list(kind, keys, out)
         return
     if act not in {"get", "set", "remove", "check"}:
@@ -167,9 +172,7 @@ def run_service(
     if not key:
         raise InputError(f"px smdb service {kind} {act} needs the KEY of an entry")
     if act == "check":
-        if kind != "PACS":
-            raise InputError(f"{kind} {key}: only PACS entries can be checked")
-        _check(key, keys, limits=limits, programs=programs, out=out)
+        _check(kind, key, keys, limits=limits, programs=programs, out=out)
         return
     if act == "set":
         keys.set(kind, {key: _entry(value)})
@@ -210,14 +213,26 @@ def _list(kind: str, keys: ServiceKeys, out: Console) -> None:
     )
 
 
-def _check(key: str, keys: ServiceKeys, *, limits: Limits, programs: Programs, out: Console) -> None:
+def _check(kind: str, key: str, keys: ServiceKeys, *, limits: Limits, programs: Programs, out: Console) -> None:
+    """Connect to a named service, and say what answered."""
+    if kind == "PACS":
+        answer, *notices = (_check_pacs(key, keys, limits, programs),)
+    else:
+        from pypx.cli.service_check import check_cube, check_storage
+
+        answer, *notices = check_cube(key, keys) if kind == "CUBE" else check_storage(kind, key, keys)
+    for notice in notices:
+        out.note(notice)
+    if out.json:
+        out.document({"status": True, "message": answer})
+    else:
+        out.line(answer)
+
+
+def _check_pacs(key: str, keys: ServiceKeys, limits: Limits, programs: Programs) -> str:
     from pypx.cli.peer_options import PeerOptions
     from pypx.workflows.echo import echo
 
     node = PeerOptions({}, {field: text for field, text in keys.pacs(key).items() if text}).node()
     outcome = echo(node, limits=limits, programs=programs)
-    answer = f"{key}: {node} answered in {round(outcome.seconds * 1000)} ms"
-    if out.json:
-        out.document({"status": True, "message": answer})
-    else:
-        out.line(answer)
+    return f"{key}: {node} answered in {round(outcome.seconds * 1000)} ms"

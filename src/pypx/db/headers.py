@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pypx.db.entries import patient_entry, patient_id, series_entry, study_entry, study_series_entry
+from pypx.db.files import locked, make_dirs, write_file
 from pypx.db.layout import Layout
-from pypx.db.tables import read_table, update_table
+from pypx.db.tables import dump, read_table, update_table
 from pypx.model.identifiers import UID
 from pypx.model.records import Instance
 
@@ -44,6 +46,30 @@ class HeaderTables:
         self._known[_key(instance)] = str(pack)
         while len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
+
+    def replace_series(self, instance: Instance, base_dir: str) -> None:
+        """Write the tables of a series anew."""
+        layout, study, series = self._layout, instance.StudyInstanceUID, instance.SeriesInstanceUID
+        in_study = layout.study_series_table(study, series)
+        self._replace(in_study, ("study", study), {study: study_series_entry(instance, base_dir)})
+        self._replace(layout.series_table(series, "meta"), ("series", series), {series: series_entry(instance)})
+        self._replace(layout.series_table(series, "pack"), ("series", series), {"seriesPack": True})
+
+    def replace_study(self, instance: Instance) -> None:
+        """Write the table of a study anew."""
+        study = instance.StudyInstanceUID
+        self._replace(self._layout.study_table(study), ("study", study), {study: study_entry(instance)})
+
+    def replace_patient(self, instance: Instance, studies: Sequence[UID]) -> None:
+        """Write the table of a patient anew."""
+        key = patient_id(instance)
+        entry = {**patient_entry(instance), "StudyList": list(studies)}
+        self._replace(self._layout.patient_table(key), ("patient", key), {key: entry})
+
+    def _replace(self, path: Path, lock: tuple[str, str], table: dict[str, Any]) -> None:
+        with locked(self._layout.lock(*lock)):
+            make_dirs(path.parent)
+            write_file(path, dump(table))
 
     def _add_patient(self, instance: Instance) -> None:
         key, study = patient_id(instance), instance.StudyInstanceUID

@@ -1,7 +1,8 @@
 """The image records of a series: lines of ``<uid>-img.jsonl`` (format 4) and files in ``<uid>-img/`` (format 3).
 
-Both are always read; a line outranks a file, the newest line of an instance outranks the earlier ones.  What was read
-is kept per series, so that reading again costs what is new.
+Both are always read; a line outranks a file (of its instance, or naming its file), the newest line of an instance
+outranks the earlier ones.  A series that has lines gets lines, whatever the format of the BASEMOUNT.  What was read is
+kept per series, so that reading again costs what is new.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pypx.db.entries import image_record, image_table
 from pypx.db.files import locked, make_dirs, os_errors, sync_dir, write_file
+from pypx.db.formats import read_format
 from pypx.db.layout import Layout
 from pypx.db.logs import Mark, append_lines, read_since
 from pypx.db.tables import dump, read_table
@@ -41,7 +43,9 @@ class _Seen:
         return self.lines[uid] if uid in self.lines else self.by_uid.get(uid)
 
     def all(self) -> dict[UID, ImageRecord]:
-        merged = {**self.by_uid, **self.lines}
+        lifted = {record.file for record in self.lines.values() if record is not None}
+        files = {uid: record for uid, record in self.by_uid.items() if not lifted or record.file not in lifted}
+        merged = {**files, **self.lines}
         return {uid: record for uid, record in merged.items() if record is not None}
 
     def size(self) -> int:
@@ -82,29 +86,70 @@ class ImageRecords:
                 if known is None or known.file != record.file:
                     fresh[record.SOPInstanceUID] = (instance, record)
             new = sum(seen.get(uid) is None for uid in fresh)
-            if fresh and log_format == 3:
+            if fresh and log_format == 3 and not seen.lines and not _is_lifted(self._layout):
                 self._write_files(series, seen, fresh.values())
             elif fresh:
                 self._append(series, (record for _, record in fresh.values()))
         return new
 
+    def forget(self, series: UID, uids: Collection[UID], lock: Path) -> None:
+        """Record that instances are gone: a line says so; a file of format 3 is removed, for pypx counts files."""
+        with locked(lock), self._guard:
+            seen = self._refreshed(series)
+            directory = self._layout.image_dir(series)
+            lifted = {record.file for uid in uids if (record := seen.lines.get(uid)) is not None}
+            records = ((name, record) for name, (_, record) in seen.files.items())
+            names = [name for name, record in records if record.SOPInstanceUID in uids or record.file in lifted]
+            with os_errors("remove records in", directory):
+                for name in names:
+                    (directory / name).unlink(missing_ok=True)
+            if names:
+                sync_dir(directory)
+            lines = [json.dumps({"SOPInstanceUID": uid, "gone": True}) for uid in uids if seen.lines.get(uid)]
+            append_lines(self._layout.image_log(series), lines)
+
+    def replace(self, instance: Instance, records: Sequence[ImageRecord], log_format: int, lock: Path) -> None:
+        """Record these and no others, in the format of the BASEMOUNT; `instance` is one of the series."""
+        series = instance.SeriesInstanceUID
+        with locked(lock), self._guard:
+            directory, log = self._layout.image_dir(series), self._layout.image_log(series)
+            self._seen.pop(series, None)
+            make_dirs(log.parent)
+            kept: set[str] = set()
+            if log_format == 3:
+                images = [(replace(instance, SOPInstanceUID=record.SOPInstanceUID), record) for record in records]
+                kept = self._write_files(series, _Seen(), images)
+            else:
+                write_file(log, "".join(f"{json.dumps(line_of(record))}\n" for record in records).encode())
+            with os_errors("remove records in", directory):
+                for name, _ in list(json_files(directory)):
+                    if name not in kept:
+                        (directory / name).unlink(missing_ok=True)
+                if log_format == 3:
+                    log.unlink(missing_ok=True)
+
     def _append(self, series: UID, records: Iterable[ImageRecord]) -> None:
         path = self._layout.image_log(series)
         make_dirs(path.parent)
-        append_lines(path, [json.dumps(_line(record)) for record in records])
+        append_lines(path, [json.dumps(line_of(record)) for record in records])
 
-    def _write_files(self, series: UID, seen: _Seen, images: Iterable[tuple[Instance, ImageRecord]]) -> None:
+    def _write_files(self, series: UID, seen: _Seen, images: Iterable[tuple[Instance, ImageRecord]]) -> set[str]:
+        """Write a file an image; returns their names."""
+        written: set[str] = set()
         directory = self._layout.image_dir(series)
         make_dirs(directory)
         for instance, record in images:
             file = self._layout.resolve(record.file)
             taken = seen.files.get(f"{file.name}.json")
             other = taken is not None and taken[1].SOPInstanceUID != record.SOPInstanceUID
+            other = other or f"{file.name}.json" in written
             name = f"{record.SOPInstanceUID}-{file.name}" if other else file.name
             with os_errors("record", file):
                 table = image_table(instance, name, file, file.stat())
             write_file(directory / f"{name}.json", dump(table), scratch=directory.parent, sync_directory=False)
+            written.add(f"{name}.json")
         sync_dir(directory)
+        return written
 
     def _refreshed(self, series: UID) -> _Seen:
         seen = self._seen.setdefault(series, _Seen())
@@ -137,28 +182,42 @@ class ImageRecords:
 
     def _read_files(self, series: UID, seen: _Seen) -> None:
         directory = self._layout.image_dir(series)
-        present = dict(_json_files(directory))
+        present = dict(json_files(directory))
         known = {name: entry for name, entry in seen.files.items() if present.get(name) == entry[0]}
         if len(known) == len(present) == len(seen.files):
             return
         for name in sorted(present.keys() - known.keys()):
             table = read_table(directory / name)
             if table is not None:
-                known[name] = (present[name], self._record_of(directory / name, table))
+                known[name] = (present[name], record_of_file(self._layout, directory / name, table))
         seen.files = known
         oldest_first = sorted((record for _, record in known.values()), key=lambda record: record.received)
         seen.by_uid = {record.SOPInstanceUID: record for record in oldest_first}
 
-    def _record_of(self, path: Path, table: dict[str, Any]) -> ImageRecord:
-        try:
-            record = image_record(table)
-        except ValueError as error:
-            raise DatabaseError(f"{path}: {error}; restore or remove this file") from None
-        file = self._layout.relative(self._layout.resolve(record.file))
-        return ImageRecord(record.SOPInstanceUID, file, record.size, record.received)
+
+def record_of_file(layout: Layout, path: Path, table: dict[str, Any]) -> ImageRecord:
+    """The image record in a file of format 3, its `file` as `Layout.relative` names it.
+
+    Raises
+    ------
+    DatabaseError : it is none
+    """
+    try:
+        record = image_record(table)
+    except ValueError as error:
+        raise DatabaseError(f"{path}: {error}; restore or remove this file") from None
+    file = layout.relative(layout.resolve(record.file))
+    return ImageRecord(record.SOPInstanceUID, file, record.size, record.received)
 
 
-def _json_files(directory: Path) -> Iterator[tuple[str, int]]:
+def _is_lifted(layout: Layout) -> bool:
+    """Whether a BASEMOUNT that was of format 3 when it was opened has become one of format 4 since."""
+    found = read_format(layout)
+    return found is not None and found.number != 3
+
+
+def json_files(directory: Path) -> Iterator[tuple[str, int]]:
+    """The record files in a directory: name and inode."""
     with os_errors("read", directory):
         try:
             with os.scandir(directory) as entries:
@@ -167,7 +226,8 @@ def _json_files(directory: Path) -> Iterator[tuple[str, int]]:
             return
 
 
-def _line(record: ImageRecord) -> dict[str, Any]:
+def line_of(record: ImageRecord) -> dict[str, Any]:
+    """An image record as a line of format 4 has it."""
     return {
         "SOPInstanceUID": record.SOPInstanceUID,
         "file": record.file,

@@ -114,6 +114,16 @@ class Layout:
         """What says the format and the path templates of this BASEMOUNT; absent in one that pypx made."""
         return self.log / "format.json"
 
+    @property
+    def format3(self) -> Path:
+        """Where a migration puts what only format 3 needs, under the names it had below ``log/``."""
+        return self.log / ".format3"
+
+    @property
+    def peers_file(self) -> Path:
+        """What was learned of each PACS, such as a level it refuses."""
+        return self.log / "peers.json"
+
     def patient_table(self, PatientID: str) -> Path:
         """The table of a patient, ``patientData/<PatientID>.json``."""
         return self.patient_dir / f"{encode_name(PatientID)}.json"
@@ -145,7 +155,7 @@ class Layout:
         return self.series_dir / f"{encode_name(SeriesInstanceUID)}-{name}.json"
 
     def series_log(self, SeriesInstanceUID: str, name: str) -> Path:
-        """An append-only file of a series, a JSON object a line; `name` is ``img`` or ``conflicts``."""
+        """An append-only file of a series, a JSON object a line; `name` is ``img``, ``ledger`` and the like."""
         return self.series_dir / f"{encode_name(SeriesInstanceUID)}-{name}.jsonl"
 
     def image_dir(self, SeriesInstanceUID: str) -> Path:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pypx.db.files import locked, make_dirs, os_errors
-from pypx.db.formats import FRESH, Format, default_templates, make_format, read_format
+from pypx.db.formats import FRESH, Format, default_templates, make_format, push_templates, read_format
 from pypx.db.headers import HeaderTables, table_or_empty
 from pypx.db.images import ImageRecords
 from pypx.db.layout import SERIES_TABLES, Layout
@@ -64,7 +64,8 @@ class Database:
         """
         if format not in (3, 4):
             raise DatabaseError(f"{layout.base}: there is no format {format}; choose 3 or 4")
-        wanted = Format(format, templates or default_templates(format))
+        chosen = templates or default_templates(format)
+        wanted = Format(format, chosen, push_templates(format, chosen))
         found = make_format(layout, wanted)
         if found.number != format or (templates is not None and found.templates != templates):
             raise DatabaseError(
@@ -98,10 +99,17 @@ class Database:
         """Templates of the paths under ``data/``."""
         return self._format.templates
 
+    @property
+    def push_templates(self) -> Templates:
+        """Templates of the names of objects, where no earlier push says otherwise."""
+        return self._format.push_templates
+
     def _prepare(self) -> None:
         if not self._exists:
             self._format = make_format(self.layout, FRESH)
             self._exists = True
+        elif self.format == 3:  # it may have been migrated since
+            self._format = read_format(self.layout) or self._format
 
     # --- images
 
@@ -136,21 +144,74 @@ class Database:
         series = instances[0][0].SeriesInstanceUID
         return self._images.add(instances, self.format, self.layout.lock("series", series))
 
+    def forget_images(self, series: UID, uids: Collection[UID]) -> None:
+        """Record that instances of a series are no longer there.
+
+        Raises
+        ------
+        DatabaseError, LockTimeoutError : they may still be on record
+        """
+        self._images.forget(series, uids, self.layout.lock("series", series))
+
+    def replace_images(self, instance: Instance, records: Sequence[ImageRecord]) -> None:
+        """Record these images of a series and no others; `instance` is one of the series and stands for all.
+
+        Raises
+        ------
+        DatabaseError, LockTimeoutError : the old records may still be there
+        """
+        self._prepare()
+        series = instance.SeriesInstanceUID
+        self._images.replace(instance, records, self.format, self.layout.lock("series", series))
+
+    def recorded_series(self) -> Iterator[UID]:
+        """All series that have image records, by listing ``seriesData/``: for who looks at every record anyway."""
+        directory = self.layout.series_dir
+        names = {*_names(directory, "-img.jsonl"), *_names(directory, "-img")}
+        yield from (UID(name) for name in sorted(names) if is_uid(name))
+
     def conflicts(self, series: UID) -> int:
         """How many instances of a series came again with other content."""
-        path = self.layout.series_log(series, "conflicts")
-        return len({str(line.get("SOPInstanceUID")) for line in read_lines(path)[0]})
+        return len({str(line.get("SOPInstanceUID")) for line in self.log_lines(series, "conflicts")})
 
     def add_conflict(self, series: UID, SOPInstanceUID: UID, file: str) -> None:
         """Record that an instance came again with other content, and where that was set aside.
 
         `file` is relative to the BASEMOUNT, as in an image record.
         """
+        self.append_log(series, "conflicts", [{"SOPInstanceUID": SOPInstanceUID, "file": file}])
+
+    # --- append-only logs of a series, and what is known of PACS
+
+    def log_lines(self, series: UID, name: str) -> list[dict[str, Any]]:
+        """The lines of a log of a series, oldest first; `name` is ``ledger``, ``digests`` or ``conflicts``.
+
+        Raises
+        ------
+        DatabaseError : a line that is complete is no JSON object
+        """
+        return read_lines(self.layout.series_log(series, name))[0]
+
+    def append_log(self, series: UID, name: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Append lines to a log of a series; durable when this returns."""
         self._prepare()
-        path = self.layout.series_log(series, "conflicts")
+        path = self.layout.series_log(series, name)
         with locked(self.layout.lock("series", series)):
             make_dirs(path.parent)
-            append_lines(path, [json.dumps({"SOPInstanceUID": SOPInstanceUID, "file": file})])
+            append_lines(path, [json.dumps(line) for line in lines])
+
+    def peer(self, peer: str) -> dict[str, Any]:
+        """What was noted of a PACS, named as ``AET@host:port``; ``{}`` for an unknown one."""
+        return _inner(table_or_empty(self.layout.peers_file), peer) or {}
+
+    def note_peer(self, peer: str, values: Mapping[str, Any]) -> None:
+        """Note something of a PACS; what was noted under other keys stays."""
+        self._prepare()
+
+        def change(now: dict[str, Any]) -> dict[str, Any]:
+            return {**now, peer: {**(_inner(now, peer) or {}), **values}}
+
+        update_table(self.layout.peers_file, self.layout.lock("peers", ""), change)
 
     # --- patient, study and series tables
 
@@ -173,6 +234,20 @@ class Database:
         self._prepare()
         base_dir = str(series_dir) if self.format == 3 else self.layout.relative(series_dir)
         self._headers.add(instance, base_dir)
+
+    def replace_headers(self, instance: Instance, series_dir: Path) -> None:
+        """Let an instance describe its series, whatever the tables of the series say now."""
+        self._prepare()
+        base_dir = str(series_dir) if self.format == 3 else self.layout.relative(series_dir)
+        self._headers.replace_series(instance, base_dir)
+
+    def replace_study(self, instance: Instance) -> None:
+        """Let an instance describe its study."""
+        self._headers.replace_study(instance)
+
+    def replace_patient(self, instance: Instance, studies: Sequence[UID]) -> None:
+        """Let an instance describe its patient, who has these studies."""
+        self._headers.replace_patient(instance, studies)
 
     def series_fields(self, series: UID, table: str) -> dict[str, Any]:
         """A table of a series as it is on disk; `table` is one of `SERIES_TABLES`; ``{}`` when absent."""

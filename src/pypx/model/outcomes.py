@@ -153,7 +153,8 @@ class FileState(str, Enum):
 class FileOutcome:
     """One file on its way into the BASEMOUNT.
 
-    `file` is where the instance now is; `reason` says why a file was rejected or set aside.
+    `file` is where the instance now is; `reason` says why a file was rejected or set aside, `stays` why a source that
+    was to be removed is still there.
     """
 
     source: Path
@@ -161,6 +162,7 @@ class FileOutcome:
     instance: Instance | None = None
     file: Path | None = None
     reason: str | None = None
+    stays: str | None = None
 
 
 class SeriesState(str, Enum):
@@ -186,8 +188,9 @@ class SeriesStatus:
 
     Counts are of distinct SOP Instance UIDs.  `expected` is what the PACS said it has when the series was requested
     (``None``: never requested through px, or the PACS did not say, or contradicted itself); `missing` are those of it
-    whose files are not there (``None``: nobody knows which).  `study_recorded`, `series_recorded` and
-    `listed_in_study` say which tables know the series; `conflicts` counts instances that came again with other content.
+    whose files are not there (``None``: nobody knows which); `doubtful`: it contradicted itself.  `study_recorded`,
+    `series_recorded` and `listed_in_study` say which tables know the series; `conflicts` counts instances that came
+    again with other content.
     """
 
     series: SeriesRef
@@ -204,6 +207,14 @@ class SeriesStatus:
     requested: bool = False
     push_failed: bool = False
     missing: tuple[UID, ...] | None = None
+    doubtful: bool = False
+
+    @property
+    def short(self) -> str:
+        """Why the series is not to be handed on as a whole, whatever its count; ``""`` if nothing speaks against it."""
+        if self.missing and self.received:
+            return f"{len(self.missing)} of its images are missing; retrieve it again"
+        return "its PACS contradicts itself on how many images it has; retrieve it again" if self.doubtful else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ class PeerSilentError(PeerFailedError):
     """The peer took a request and sent nothing within the time limit; what it does with the request is unknown."""
 
 
+class PeerBusyError(PeerRejectedError):
+    """The peer rejected the association for now (result 2, rejected-transient, PS3.8 9.3.4): try again later."""
+
+
 class ServiceRefusedError(PeerFailedError):
     """The peer took the association but none of its presentation contexts: it does not offer the service to us."""
 
@@ -128,15 +132,17 @@ class DcmtkLog:
         returncode, timed_out : how the program ended
         """
         if self._rejected or self._reason:
-            return PeerRejectedError(_rejection(peer, self._rejected, self._reason))
+            busy = self._rejected is not None and "Transient" in self._rejected[0]
+            kind = PeerBusyError if busy else PeerRejectedError
+            return kind(_rejection(peer, self._rejected, self._reason))
         if self._no_context:
             return ServiceRefusedError(f"{peer} took the association but does not offer what {program} asks for")
         if self._condition is not None:
             code, text = self._condition
             return _during(peer, code) if self.accepted else _before(peer, code, text)
         if timed_out:
-            kind = PeerSilentError if self.accepted else PeerUnreachableError
-            return kind(f"{peer} fell silent; {program} was ended")
+            silent = PeerSilentError if self.accepted else PeerUnreachableError
+            return silent(f"{peer} fell silent; {program} was ended")
         if returncode < 0 or (returncode and not self.requested):
             how = f"was ended by signal {-returncode}" if returncode < 0 else f"ended with exit status {returncode}"
             return ToolFailedError(f"{program} {how} before it was done; px needs DCMTK 3.6.7 or later")

@@ -58,6 +58,11 @@ def keyword_info(keyword: str) -> KeywordInfo:
     return KeywordInfo(keyword, _tag_text(found[0]), found[1])
 
 
+def keyword_spelled(letters: str) -> str | None:
+    """The keyword of the DICOM dictionary that consists of `letters`, upper and lower case being alike, or ``None``."""
+    return _lower_case().get(letters.lower())
+
+
 def write_query(path: Path, level: Level, keys: Mapping[str, str], charset: str) -> None:
     r"""Write the identifier of a C-FIND or C-MOVE request as a file for findscu and movescu.
 
@@ -249,10 +254,14 @@ def _described(tag: int) -> tuple[str, str]:
     return (keyword, dictionary_VR(tag)[:2]) if keyword else ("", "UN")
 
 
-def _nearest(keyword: str) -> list[str]:
+def _lower_case() -> dict[str, str]:
     from pydicom.datadict import keyword_dict  # noqa: PLC0415  see _lookup
 
-    names = {name.lower(): name for name in keyword_dict if name}
+    return {name.lower(): name for name in keyword_dict if name}
+
+
+def _nearest(keyword: str) -> list[str]:
+    names = _lower_case()
     wanted = keyword[:64].lower()
     if wanted in names:
         return [names[wanted]]

@@ -49,7 +49,12 @@ def series_of(answer: Answer, asked_for: StudyFound) -> SeriesFound | None:
 
 def count_in(answer: Answer) -> int | None:
     """NumberOfSeriesRelatedInstances of an answer; ``None`` if it is absent, empty or no count."""
-    text = value_of(answer, COUNT).strip()
+    return number_in(answer, COUNT)
+
+
+def number_in(answer: Answer, keyword: str) -> int | None:
+    """The number that an attribute holds; ``None`` if it is absent, empty or no count."""
+    text = value_of(answer, keyword).strip()
     if not text.isascii() or not text.isdigit():
         return None
     count = int(text[:20])

@@ -9,15 +9,16 @@ from typing import Any
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PartialError
 from pypx.model.keywords import QueryModel
-from pypx.model.outcomes import FindResult, MoveOutcome, SeriesStatus, StudyFound
+from pypx.model.outcomes import FindResult, MoveOutcome, PushOutcome, RegisterOutcome, SeriesStatus, StudyFound
 from pypx.model.peers import PacsNode
 from pypx.model.records import SeriesRef
 from pypx.services.dcmtk import Limits, Programs
-from pypx.workflows.move import Delay, parse_delay, retrieve, wait_for_images
+from pypx.workflows.fetch import Fetch, FetchOptions
+from pypx.workflows.move import Delay, parse_delay
 from pypx.workflows.status import refs_of_result, series_status
 from pypx.workflows.then import Step
 
-Outcome = MoveOutcome | SeriesStatus | None
+Outcome = MoveOutcome | SeriesStatus | PushOutcome | RegisterOutcome | None
 """What a verb says of one series; ``None``: the verb only shows it."""
 
 IDLE_S = 15.0
@@ -29,7 +30,10 @@ class ChainOptions:
     """What the verbs of a chain share.
 
     `delay` is the pause between two requests of a retrieve; `idle_s` bounds the wait for images after it: seconds in
-    which nothing new is recorded; `progress` is called with images recorded and images expected meanwhile.
+    which nothing new is recorded; `progress` is called with images recorded and images expected meanwhile.  `expect`,
+    `force`, `retries` and `pause_s` are those of :class:`~pypx.workflows.fetch.FetchOptions`.  `environ` is where push
+    and register look for what their arguments leave open (``None``: that of the process); `notice` is told what they
+    assumed.
     """
 
     delay: Delay = field(default_factory=lambda: parse_delay("0"))
@@ -38,30 +42,40 @@ class ChainOptions:
     programs: Programs = field(default_factory=Programs)
     idle_s: float = IDLE_S
     progress: Callable[[int, int], None] | None = None
+    expect: bool = True
+    force: bool = False
+    retries: int = 0
+    pause_s: float = 2.0
+    environ: Mapping[str, str] | None = None
+    notice: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a verb works on and with."""
+    """What a verb works on and with; `before` are the steps before it."""
 
     series: tuple[SeriesRef, ...]
     node: PacsNode
     database: Database
     options: ChainOptions
     args: Mapping[str, Any]
+    before: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
     """A verb of the chain.
 
-    `run` yields one outcome per series, as each is done; `needs_images` makes it wait for what a retrieve before it
-    asked for; `needs_pacs` wants a PACS address.
+    `run` yields one outcome per series, as each is done; `settle` gets all of them afterwards and returns the final
+    ones (a retrieve waits for its images).  `needs_images`: it works on images; `needs_pacs`: it wants a PACS address.
+    `check` raises InputError for arguments it cannot use, before any verb runs.
     """
 
     run: Callable[[Scene], Iterator[Outcome]]
     needs_images: bool = False
     needs_pacs: bool = False
+    settle: Callable[[Scene, list[Outcome]], list[Outcome]] | None = None
+    check: Callable[[Scene], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +132,7 @@ class ChainResult:
             for done in self.verbs
             for _, outcomes in done.studies
             for outcome in outcomes
-            if isinstance(outcome, MoveOutcome) and (trouble := _trouble(outcome))
+            if outcome is not None and (trouble := _trouble(outcome))
         )
 
     def check(self) -> None:
@@ -129,31 +143,66 @@ class ChainResult:
             raise PartialError(f"{failed[0]}{more}")
 
 
-def _trouble(outcome: MoveOutcome) -> str:
-    """Why a retrieve is no success: the words of the PACS, or images that were sent and never recorded."""
-    if not outcome.ok:
-        return outcome.error or outcome.state.value
-    due = outcome.counts.completed or outcome.series.NumberOfSeriesRelatedInstances
-    if outcome.received is None or due is None or outcome.received >= due:
+def _trouble(outcome: MoveOutcome | SeriesStatus | PushOutcome | RegisterOutcome) -> str:
+    """Why a verb has failed for a series, ``""`` if it has not."""
+    if isinstance(outcome, SeriesStatus):
         return ""
-    return f"{outcome.received} of {due} images recorded"
+    return _move_trouble(outcome) if isinstance(outcome, MoveOutcome) else outcome.error or ""
 
 
-def _retrieve(scene: Scene) -> Iterator[Outcome]:
+def _move_trouble(outcome: MoveOutcome) -> str:
+    """Why a retrieve is no success: what the series is short of, and the words of the PACS."""
+    verdict = outcome.verdict
+    if verdict is None:
+        return "" if outcome.ok else outcome.error or outcome.state.value
+    if outcome.complete:
+        return ""
+    of = "an unknown number of" if verdict.expected is None else str(verdict.expected)
+    said = f": {outcome.error}" if outcome.error else ""
+    return f"{verdict.state.value}, {verdict.packed} of {of} images are here{said}"
+
+
+def _fetch(scene: Scene) -> Fetch:
     options = scene.options
-    yield from retrieve(
-        scene.series,
-        scene.node,
-        database=scene.database,
+    fetch_options = FetchOptions(
         delay=options.delay,
         model=options.model,
         limits=options.limits,
         programs=options.programs,
+        expect=options.expect,
+        force=options.force,
+        retries=options.retries,
+        pause_s=options.pause_s,
+        idle_s=options.idle_s,
+        progress=options.progress,
     )
+    return Fetch(scene.series, scene.node, scene.database, fetch_options)
+
+
+def _retrieve(scene: Scene) -> Iterator[Outcome]:
+    yield from _fetch(scene).ask()
+
+
+def _settle_retrieve(scene: Scene, outcomes: list[Outcome]) -> list[Outcome]:
+    """Wait for the listener, judge, ask again; the outcomes in the order they are given in."""
+    asked = [outcome for outcome in outcomes if isinstance(outcome, MoveOutcome)]
+    settled = {one.series: one for one in _fetch(scene).settle(asked)}
+    return [settled.get(one.series, one) if isinstance(one, MoveOutcome) else one for one in outcomes]
 
 
 def _status(scene: Scene) -> Iterator[Outcome]:
     yield from series_status(scene.series, scene.database)
+
+
+def _store_verb(name: str) -> Callable[[Scene], Any]:
+    """A function of the verbs push and register, which load slow libraries when they are asked for."""
+
+    def call(scene: Scene) -> Any:
+        from pypx.workflows import chainstore  # noqa: PLC0415 - see above
+
+        return getattr(chainstore, name)(scene)
+
+    return call
 
 
 def _report(scene: Scene) -> Iterator[Outcome]:
@@ -161,8 +210,10 @@ def _report(scene: Scene) -> Iterator[Outcome]:
 
 
 VERBS: dict[str, Verb] = {
-    "retrieve": Verb(_retrieve, needs_pacs=True),
+    "retrieve": Verb(_retrieve, needs_pacs=True, settle=_settle_retrieve),
     "status": Verb(_status, needs_images=True),
+    "push": Verb(_store_verb("push"), needs_images=True, check=_store_verb("check_push")),
+    "register": Verb(_store_verb("register_all"), needs_images=True, check=_store_verb("check_register")),
     "report": Verb(_report),
 }
 """The verbs by name; a module that brings a new one adds it here."""
@@ -198,12 +249,16 @@ def run_chain(
     _check(result, planned, peer)
     scene = Scene(refs_of_result(result), peer, database, options or ChainOptions(), {})
     say = on_event or (lambda _event: None)
+    scenes = [replace(scene, args=step.args, before=planned[:position]) for position, step in enumerate(planned)]
+    for step, own in zip(planned, scenes, strict=True):
+        check = VERBS[step.verb].check
+        if check is not None:
+            check(own)
     done: list[VerbResult] = []
-    for position, step in enumerate(planned):
-        verb = VERBS[step.verb]
-        if verb.needs_images and done:
-            done = [_awaited(one, scene) for one in done]
-        done.append(_run_verb(result, position, step, replace(scene, args=step.args), say))
+    for position, (step, own) in enumerate(zip(planned, scenes, strict=True)):
+        ran = _run_verb(result, position, step, own, say)
+        settle = VERBS[step.verb].settle
+        done.append(ran if settle is None else _settled(ran, settle, own))
     return ChainResult(peer, tuple(done))
 
 
@@ -248,13 +303,9 @@ def _outcome_of(series: SeriesRef, outcomes: Iterator[Outcome], early: dict[Seri
     return early[series].pop(0)
 
 
-def _awaited(done: VerbResult, scene: Scene) -> VerbResult:
-    """The result of a retrieve with what the listener has recorded of it since; any other result as it is."""
-    asked = [outcome for _, outcomes in done.studies for outcome in outcomes if isinstance(outcome, MoveOutcome)]
-    if not asked or all(outcome.received is not None for outcome in asked):
-        return done
-    progress = scene.options.progress or (lambda _recorded, _expected: None)
-    waited = iter(wait_for_images(scene.database, asked, scene.options.idle_s, progress))
+def _settled(done: VerbResult, settle: Callable[[Scene, list[Outcome]], list[Outcome]], scene: Scene) -> VerbResult:
+    """The result of a verb with its final outcomes."""
+    final = iter(settle(scene, [outcome for _, outcomes in done.studies for outcome in outcomes]))
     return VerbResult(
-        done.verb, tuple((study, tuple(next(waited) for _ in outcomes)) for study, outcomes in done.studies)
+        done.verb, tuple((study, tuple(next(final) for _ in outcomes)) for study, outcomes in done.studies)
     )

@@ -10,15 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pypx.errors import InputError
-from pypx.model.identifiers import UID
 from pypx.model.keywords import PATIENT_KEYS, Level, QueryModel
-from pypx.model.outcomes import Completeness, FindResult, SeriesFound, StudyFound
+from pypx.model.outcomes import Completeness, FindResult, StudyFound
 from pypx.model.peers import PacsNode
 from pypx.model.query import MatchingKey, Query
+from pypx.services.charsets import check_charset
 from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dicomfile import keyword_info
-from pypx.workflows.answers import COUNT, Answer, count_in, joined, series_of, study_of, value_of, with_count
+from pypx.workflows.answers import Answer, joined, study_of, value_of
+from pypx.workflows.findseries import Notes, patient_key, with_series
 from pypx.workflows.querying import Asker, Progress, Reply
+from pypx.workflows.splitting import StudyParts, may_be_capped
 
 _NOT_ASKED = frozenset(("QueryRetrieveLevel", "SpecificCharacterSet"))
 
@@ -41,8 +43,9 @@ def build_query(
 
     Raises
     ------
-    InputError : a keyword that does not exist (the text names the nearest), or a value that cannot be
+    InputError : a keyword or character set that does not exist (the text names the nearest), or a value that cannot be
     """
+    check_charset(charset)
     keys = []
     for keyword, value in match.items():
         if keyword in _NOT_ASKED:
@@ -65,13 +68,15 @@ def find(
     programs: Programs | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    split: bool = True,
 ) -> FindResult:
     """Ask a PACS for studies and their series.
 
     A study without a matching series is left out unless ``query.study_only`` or its series could not be asked for.
     Keys to match on that belong to the IMAGE level are sent with the series queries, as pypx did: some PACS match on
     them, others ignore them.  Where a series comes without NumberOfSeriesRelatedInstances although it was asked for,
-    its instances are counted by an IMAGE query.
+    its instances are counted by an IMAGE query.  Answers that the PACS may have cut short are asked for again in parts
+    (:mod:`pypx.workflows.splitting`).
 
     Parameters
     ----------
@@ -80,6 +85,7 @@ def find(
     limits, programs : time limits and programs
     jobs : associations at a time for the series queries, >= 1
     progress : called with series queries answered and series queries in all
+    split : whether to ask in parts for what may be short; if not, ``complete`` says ``unknown``
 
     Raises
     ------
@@ -92,127 +98,83 @@ def find(
     DICOM PS3.4 C.4.1, C.6.1, C.6.2; findscu(1), DCMTK 3.6.7
     """
     talk = Conversation(node, query.model, limits or Limits(), programs or Programs())
-    problems: list[str] = []
+    notes = Notes()
     with tempfile.TemporaryDirectory(prefix="px-find-") as scratch:
         asker = Asker(talk, Path(scratch), query.charset)
-        found = _studies(query, asker, problems)
-        studies = (
-            found if query.study_only else _with_series(query, asker, found, problems, jobs=jobs, progress=progress)
-        )
-    return FindResult(node, query, tuple(studies), _complete(len(found), problems), tuple(problems))
+        search = _StudySearch(query, asker, notes, split=split)
+        if query.study_only:
+            search.finish()
+            studies = search.studies
+        else:
+            studies = with_series(query, asker, search, notes, jobs=jobs, progress=progress, split=split)
+    return FindResult(node, query, tuple(studies), notes.complete, tuple(notes.problems))
 
 
-def _complete(studies: int, problems: Sequence[str]) -> Completeness:
-    if problems:
-        return Completeness.NO
-    capped = studies >= 100 and studies % 100 == 0  # PACS that cap answers in silence do it at a round number
-    return Completeness.UNKNOWN if capped else Completeness.YES
+class _StudySearch:
+    """The studies that match, each once: of one query, or of one per patient."""
+
+    def __init__(self, query: Query, asker: Asker, notes: Notes, *, split: bool) -> None:
+        self._asker = asker
+        self._notes = notes
+        self._patients: Sequence[Answer] = ((),)
+        keys = query.keys_at(Level.STUDY)
+        if query.model is QueryModel.PATIENT_ROOT:
+            self._patients = _patients(query, asker, notes)
+            keys = {keyword: value for keyword, value in keys.items() if keyword not in PATIENT_KEYS}
+        queries = [keys | patient_key(query, patient) for patient in self._patients]
+        replies = asker.ask(Level.STUDY, queries, first_must_work=True)
+        self._parts = [StudyParts(one, reply, split=split) for one, reply in zip(queries, replies, strict=True)]
+        self._error = replies[0].error if len(replies) == 1 else None
+        self._check()
+
+    @property
+    def pending(self) -> list[Mapping[str, str]]:
+        """Parts of queries that are still to be asked."""
+        return [keys for parts in self._parts for keys in parts.pending]
+
+    def take(self, replies: Sequence[Reply]) -> None:
+        """Take the replies to `pending`, in its order."""
+        rest = iter(replies)
+        for parts in self._parts:
+            parts.take([next(rest) for _ in parts.pending])
+
+    def finish(self) -> None:
+        """Ask until no part is left."""
+        while pending := self.pending:
+            self.take(self._asker.ask(Level.STUDY, pending))
+        self._check()
+        for parts in self._parts:
+            self._notes.add(parts.complete, f"study query: {parts.problem}" if parts.problem else None)
+        unusable = sum(study_of(answer) is None for parts in self._parts for answer in parts.answers)
+        self._notes.problems += ["a study was answered without a usable StudyInstanceUID"] * unusable
+
+    def _check(self) -> None:
+        """Raise what went wrong if there is nothing else to tell."""
+        if self._error is not None and not self.pending and self._parts[0].problem and not self._parts[0].answers:
+            raise self._error
+
+    @property
+    def studies(self) -> list[StudyFound]:
+        """Those found so far, in the order in which they came."""
+        found: dict[str, StudyFound] = {}
+        for patient, parts in zip(self._patients, self._parts, strict=True):
+            for answer in parts.answers:
+                study = study_of(joined(patient, answer))
+                if study is not None:
+                    found.setdefault(study.StudyInstanceUID, study)
+        return list(found.values())
 
 
-def _studies(query: Query, asker: Asker, problems: list[str]) -> list[StudyFound]:
-    """The studies that match, each once."""
-    patients: Sequence[Answer] = ((),)
-    keys = query.keys_at(Level.STUDY)
-    if query.model is QueryModel.PATIENT_ROOT:
-        patients = _patients(query, asker, problems)
-        keys = {keyword: value for keyword, value in keys.items() if keyword not in PATIENT_KEYS}
-    replies = asker.ask(
-        Level.STUDY, [keys | _patient_key(query, patient) for patient in patients], first_must_work=True
-    )
-    found: dict[str, StudyFound] = {}
-    for patient, reply in zip(patients, replies, strict=True):
-        _judge(reply, "study query", problems, alone=len(replies) == 1)
-        for answer in reply.answers:
-            study = study_of(joined(patient, answer))
-            if study is None:
-                problems.append("a study was answered without a usable StudyInstanceUID")
-            else:
-                found.setdefault(study.StudyInstanceUID, study)
-    return list(found.values())
-
-
-def _patients(query: Query, asker: Asker, problems: list[str]) -> Sequence[Answer]:
+def _patients(query: Query, asker: Asker, notes: Notes) -> Sequence[Answer]:
     """Patients that match: in the patient root model every query below needs the ID of one (PS3.4 C.6.1)."""
     (reply,) = asker.ask(Level.PATIENT, [query.keys_at(Level.PATIENT)], first_must_work=True)
-    _judge(reply, "patient query", problems, alone=True)
+    if reply.error is not None:
+        if not reply.answers:
+            raise reply.error
+        notes.problems.append(f"patient query: {reply.error}")
+    elif may_be_capped(len(reply.answers)):
+        notes.add(Completeness.UNKNOWN)
     patients = {value_of(answer, "PatientID"): answer for answer in reply.answers}
     if patients.pop("", None) is not None:
-        problems.append("a patient without PatientID cannot be asked for in the patient root model")
+        notes.problems.append("a patient without PatientID cannot be asked for in the patient root model")
     return list(patients.values())
-
-
-def _patient_key(query: Query, answer: Answer) -> dict[str, str]:
-    return {"PatientID": value_of(answer, "PatientID")} if query.model is QueryModel.PATIENT_ROOT else {}
-
-
-def _judge(reply: Reply, what: str, problems: list[str], *, alone: bool) -> None:
-    """A query that failed: an error if there is nothing else to tell, else a problem."""
-    if reply.error is None:
-        return
-    if alone and not reply.answers:
-        raise reply.error
-    problems.append(f"{what}: {reply.error}")
-
-
-def _with_series(
-    query: Query,
-    asker: Asker,
-    studies: Sequence[StudyFound],
-    problems: list[str],
-    *,
-    jobs: int,
-    progress: Progress | None,
-) -> list[StudyFound]:
-    """The studies with their series; those without any are left out."""
-    base = query.keys_at(Level.SERIES, {key.keyword: key.value for key in query.image_keys})
-    queries = [
-        base | _patient_key(query, study.elements) | {"StudyInstanceUID": study.StudyInstanceUID} for study in studies
-    ]
-    replies = asker.ask(Level.SERIES, queries, jobs=jobs, progress=progress)
-    found = _by_study(studies, replies, problems)
-    if COUNT in base:
-        _count(query, asker, studies, found)
-    kept = []
-    for study, reply in zip(studies, replies, strict=True):
-        error = None if reply.error is None else str(reply.error)
-        if error is not None:
-            problems.append(f"series of study {study.StudyInstanceUID}: {error}")
-        own = tuple(found[study.StudyInstanceUID].values())
-        if own or error:
-            kept.append(StudyFound(study.StudyInstanceUID, study.elements, own, error))
-    return kept
-
-
-def _by_study(
-    studies: Sequence[StudyFound], replies: Sequence[Reply], problems: list[str]
-) -> dict[UID, dict[UID, SeriesFound]]:
-    """Series by the study that their answer names, each once."""
-    found: dict[UID, dict[UID, SeriesFound]] = {study.StudyInstanceUID: {} for study in studies}
-    for study, reply in zip(studies, replies, strict=True):
-        strange = 0
-        for answer in reply.answers:
-            series = series_of(answer, study)
-            if series is None or series.ref.StudyInstanceUID not in found:
-                strange += 1
-            else:
-                found[series.ref.StudyInstanceUID].setdefault(series.ref.SeriesInstanceUID, series)
-        if strange:
-            problems.append(f"study {study.StudyInstanceUID}: {strange} answers without usable UIDs were left out")
-    return found
-
-
-def _count(
-    query: Query, asker: Asker, studies: Sequence[StudyFound], found: Mapping[UID, dict[UID, SeriesFound]]
-) -> None:
-    """Count the instances of series that came without their number; where that fails, it stays unknown."""
-    queries, wanted = [], []
-    for study in studies:
-        for series in found[study.StudyInstanceUID].values():
-            if count_in(series.elements) is None:
-                unique = {"StudyInstanceUID": study.StudyInstanceUID, "SeriesInstanceUID": series.ref.SeriesInstanceUID}
-                queries.append({"SOPInstanceUID": "", **unique, **_patient_key(query, study.elements)})
-                wanted.append(series)
-    for series, reply in zip(wanted, asker.ask(Level.IMAGE, queries), strict=True):
-        if reply.error is None:
-            count = len({value_of(answer, "SOPInstanceUID") for answer in reply.answers})
-            found[series.ref.StudyInstanceUID][series.ref.SeriesInstanceUID] = with_count(series, count)

@@ -6,7 +6,7 @@ import math
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PxError
+from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.outcomes import MoveOutcome, MoveState, SubOperations
 from pypx.model.peers import PacsNode
@@ -22,8 +23,7 @@ from pypx.services import dcmtk, dicomfile, dimse
 from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dcmtk_log import FinalResponse
 from pypx.workflows.asking import MOST, ask_all
-
-_POLL_S = 0.2
+from pypx.workflows.ledger import note_answer, read_ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class Delay:
         """Seconds to wait after a request for `series`."""
         if self.images_per_second is None:
             return self.seconds
-        return (series.NumberOfSeriesRelatedInstances or 0) / self.images_per_second
+        return min((series.NumberOfSeriesRelatedInstances or 0) / self.images_per_second, _MAX_DELAY_S)
 
 
 NO_DELAY = Delay()
+_MAX_DELAY_S = 86_400.0
 
 
 def parse_delay(text: str) -> Delay:
@@ -63,7 +64,7 @@ def parse_delay(text: str) -> Delay:
         value = float((number if ":" in text else "1") if dynamic else text)
     except ValueError:
         value = -1.0
-    if not math.isfinite(value) or value < 0 or (dynamic and value == 0):
+    if not math.isfinite(value) or value < 0 or (dynamic and value == 0) or (not dynamic and value > _MAX_DELAY_S):
         raise InputError(
             f"retrieve delay: {text[:40]!r} is neither seconds (0, 2.5) nor dynamic:n with n images a second, n > 0"
         )
@@ -79,6 +80,7 @@ def retrieve(
     model: QueryModel = QueryModel.STUDY_ROOT,
     limits: Limits | None = None,
     programs: Programs | None = None,
+    instances: Mapping[UID, tuple[UID, ...]] | None = None,
 ) -> Iterator[MoveOutcome]:
     """Ask the PACS to send each series to ``node.move_destination``.
 
@@ -92,6 +94,7 @@ def retrieve(
     database : where the request and the PACS's words on it are noted (the retrieve table of the series)
     delay : pause between two requests
     model, limits, programs : information model (patient root needs the PatientID of each series), limits, programs
+    instances : by SeriesInstanceUID, what to ask for at IMAGE level in place of the whole series
 
     Yields
     ------
@@ -109,7 +112,7 @@ def retrieve(
     """
     wanted = list(series)
     talk = Conversation(node, model, limits or Limits(), programs or Programs())
-    groups = _groups(wanted, delay)
+    groups = _groups([Request(ref, (instances or {}).get(ref.SeriesInstanceUID, ())) for ref in wanted], delay)
     answered = False
     for number, group in enumerate(groups, 1):
         for outcome in _request(group, talk, database, first_must_work=not answered):
@@ -118,43 +121,60 @@ def retrieve(
             answered = True
             yield outcome
         if number < len(groups):
-            time.sleep(delay.after(group[-1]))
+            time.sleep(delay.after(group[-1].series))
 
 
-def _groups(wanted: Sequence[SeriesRef], delay: Delay) -> list[Sequence[SeriesRef]]:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one C-MOVE asks for: `instances` of a series, or all of it."""
+
+    series: SeriesRef
+    instances: tuple[UID, ...] = ()
+
+
+def _groups(wanted: Sequence[Request], delay: Delay) -> list[Sequence[Request]]:
     size = 1 if delay else MOST
     return [wanted[start : start + size] for start in range(0, len(wanted), size)]
 
 
 def _request(
-    group: Sequence[SeriesRef], talk: Conversation, database: Database | None, *, first_must_work: bool
+    group: Sequence[Request], talk: Conversation, database: Database | None, *, first_must_work: bool
 ) -> Iterator[MoveOutcome]:
     """Outcomes of some series, through one association if the PACS allows it."""
     with tempfile.TemporaryDirectory(prefix="px-move-") as scratch:
         files = [
-            _request_file(Path(scratch) / f"q{number:05d}.dcm", ref, talk.model) for number, ref in enumerate(group, 1)
+            _request_file(Path(scratch) / f"q{number:05d}.dcm", one, talk.model) for number, one in enumerate(group, 1)
         ]
+        held = [0] * len(group)
         if database is not None:
-            for ref in group:
-                _note_request(database, ref)
+            for one in group:
+                _note_request(database, one.series)
+            held = [len(database.images(one.series.SeriesInstanceUID)) for one in group]
 
         def run(batch: Sequence[int]) -> dcmtk.Finals:
             return dcmtk.move(talk, [files[position] for position in batch])
 
         with closing(ask_all(len(group), run, first_must_work=first_must_work)) as answers:
             for position, answer in answers:
-                yield _outcome(group[position], answer)
+                yield replace(_outcome(group[position], answer), held=held[position])
 
 
-def _request_file(path: Path, ref: SeriesRef, model: QueryModel) -> Path:
+def _request_file(path: Path, request: Request, model: QueryModel) -> Path:
+    ref = request.series
     keys: dict[str, str] = {"StudyInstanceUID": ref.StudyInstanceUID, "SeriesInstanceUID": ref.SeriesInstanceUID}
     if model is QueryModel.PATIENT_ROOT and ref.PatientID:
         keys["PatientID"] = ref.PatientID
-    dicomfile.write_query(path, Level.SERIES, keys, "ISO_IR 192")
+    if request.instances:
+        keys["SOPInstanceUID"] = "\\".join(request.instances)
+    dicomfile.write_query(path, Level.IMAGE if request.instances else Level.SERIES, keys, "ISO_IR 192")
     return path
 
 
-def _outcome(ref: SeriesRef, answer: FinalResponse | PxError) -> MoveOutcome:
+def _outcome(request: Request, answer: FinalResponse | PxError) -> MoveOutcome:
+    return replace(_answered(request.series, answer), instances=request.instances)
+
+
+def _answered(ref: SeriesRef, answer: FinalResponse | PxError) -> MoveOutcome:
     if isinstance(answer, PxError):
         return MoveOutcome(ref, MoveState.NO_ANSWER, error=str(answer))
     counts, status = answer.counts, answer.status
@@ -177,7 +197,10 @@ def _failed(counts: SubOperations) -> str:
 
 
 def _note_request(database: Database, ref: SeriesRef) -> None:
-    count = ref.NumberOfSeriesRelatedInstances
+    expected = read_ledger(database, ref.SeriesInstanceUID).expectation
+    listed = None if expected.instances is None else len(expected.instances)
+    counts = (expected.count, listed, ref.NumberOfSeriesRelatedInstances)
+    count = next((count for count in counts if count is not None), None)
     values = {"NumberOfSeriesRelatedInstances": "" if count is None else str(count)}
     database.set_series_fields(ref.SeriesInstanceUID, "retrieve", values)
 
@@ -201,50 +224,4 @@ def _note_outcome(database: Database, outcome: MoveOutcome, talk: Conversation) 
     }
     fields = {"command": command, "retrieve": said}
     database.set_series_fields(outcome.series.SeriesInstanceUID, "retrieve", fields)
-
-
-def wait_for_images(
-    database: Database,
-    outcomes: Iterable[MoveOutcome],
-    idle_s: float,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[MoveOutcome]:
-    """Wait until the BASEMOUNT holds what the PACS said it sent.
-
-    Parameters
-    ----------
-    database : of the listener
-    outcomes : what the PACS said; their `received` is filled in
-    idle_s : give up when nothing new was recorded for so long, seconds; an idle limit, never a total one
-    progress : called with images recorded and images expected
-
-    Returns
-    -------
-    the outcomes in their order, `received` being the number of instances recorded
-    """
-    asked = list(outcomes)
-    expected = [_expected(outcome) for outcome in asked]
-    received = [len(database.images(outcome.series.SeriesInstanceUID)) for outcome in asked]
-    last = time.monotonic()
-    while True:
-        if progress is not None:
-            progress(sum(received), sum(want or 0 for want in expected))
-        open_ones = [at for at, want in enumerate(expected) if want is None or received[at] < want]
-        if not open_ones or time.monotonic() - last >= idle_s:
-            break
-        time.sleep(min(_POLL_S, idle_s))
-        for at in open_ones:
-            count = len(database.images(asked[at].series.SeriesInstanceUID))
-            if count != received[at]:
-                received[at], last = count, time.monotonic()
-    return [replace(outcome, received=count) for outcome, count in zip(asked, received, strict=True)]
-
-
-def _expected(outcome: MoveOutcome) -> int | None:
-    """How many images should be there: what the PACS says it sent, else what it announced; ``None``: it did not say."""
-    counts = outcome.counts
-    if counts.completed is not None:
-        return counts.completed + (counts.warning or 0)
-    if outcome.state is MoveState.FAILED:
-        return 0
-    return outcome.series.NumberOfSeriesRelatedInstances
+    note_answer(database, outcome, str(talk.node))

@@ -77,7 +77,7 @@ class PushSummary:
         if not self.errors:
             return
         more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
-        if self.files and not self.pushed and not self.skipped:
+        if not self.pushed and not self.skipped:
             raise StorageError(f"nothing was pushed: {self.errors[0]}{more}")
         raise PartialError(f"{self.errors[0]}{more}")
 

@@ -88,7 +88,7 @@ def recorded_job(status: SeriesStatus, database: Database, *, partial: bool) -> 
     records = database.images(ref.SeriesInstanceUID).values()
     wanted = tuple(Wanted(database.layout.resolve(item.file), item.SOPInstanceUID, item.size) for item in records)
     expected = ref.NumberOfSeriesRelatedInstances or status.expected
-    problem = _problem(len(wanted), expected, recorded=status.state is not SeriesState.NOT_RECORDED)
+    problem = _problem(len(wanted), expected, recorded=status.state is not SeriesState.NOT_RECORDED) or status.short
     if not wanted or (problem and not partial):
         return Job(ref, wanted, expected or len(wanted), f"series {ref.SeriesInstanceUID} is not pushed: {problem}")
     return Job(ref, wanted, expected or len(wanted))

@@ -14,7 +14,6 @@ from pypx.model.outcomes import FailedFile
 from pypx.model.packpath import (
     DEFAULT_TEMPLATES,
     MAX_FILE_BYTES,
-    PYPX_PUSH_TEMPLATES,
     Templates,
     legal_component,
     pack_path,
@@ -70,10 +69,8 @@ def check_pacs_name(name: str) -> str:
 
 
 def templates_for(database: Database | None) -> Templates:
-    """The templates of object names: those of the BASEMOUNT; of pypx's BASEMOUNTs, those that px-push had."""
-    if database is None:
-        return DEFAULT_TEMPLATES
-    return PYPX_PUSH_TEMPLATES if database.format == 3 else database.templates
+    """The templates of object names: those of the BASEMOUNT; of those that pypx made, those that px-push had."""
+    return DEFAULT_TEMPLATES if database is None else database.push_templates
 
 
 def recorded_folder(records: Sequence[PushRecord], pacs_name: str) -> str:

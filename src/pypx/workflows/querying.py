@@ -22,10 +22,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Reply:
-    """What came back for one query; `error` says why it may not be all."""
+    """What came back for one query; `error` says why it may not be all, `status` is that of the final response."""
 
     answers: list[Answer] = field(default_factory=list)
     error: PxError | None = None
+    status: int | None = None
 
 
 class Asker:
@@ -59,9 +60,21 @@ class Asker:
         -------
         a reply for each query, in order
         """
+        leveled = [(level, keys) for keys in queries]
+        return self.ask_levels(leveled, jobs=jobs, progress=progress, first_must_work=first_must_work)
+
+    def ask_levels(
+        self,
+        queries: Sequence[tuple[Level, Mapping[str, str]]],
+        *,
+        jobs: int = 1,
+        progress: Progress | None = None,
+        first_must_work: bool = False,
+    ) -> list[Reply]:
+        """Ask queries, each of its own level, as `ask` does: an association takes queries of several levels."""
         folder = Path(tempfile.mkdtemp(dir=self._scratch))
         files = []
-        for number, keys in enumerate(queries, 1):
+        for number, (level, keys) in enumerate(queries, 1):
             files.append(folder / f"q{number:05d}.dcm")
             dicomfile.write_query(files[-1], level, keys, self._charset)
         replies = [Reply() for _ in queries]
@@ -118,8 +131,12 @@ class _Work:
     def _finish(self, reply: Reply, answer: FinalResponse | PxError) -> None:
         if isinstance(answer, PxError):
             reply.error = answer
+            reply.status = None
         elif answer.status != dimse.SUCCESS:
+            reply.status = answer.status
             reply.error = PeerFailedError(f"{self._talk.node}: {dimse.status_text(answer.status, move=False)}")
+        else:
+            reply.status = answer.status
         with self._lock:
             self._done += 1
             if self._progress is not None:

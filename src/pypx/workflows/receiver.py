@@ -26,6 +26,7 @@ from pypx.db.tables import locked, sync_filesystem
 from pypx.errors import PxError
 from pypx.model.outcomes import FileOutcome, FileState
 from pypx.workflows import spool
+from pypx.workflows.digests import Digesting
 from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
 from pypx.workflows.note import Note
 from pypx.workflows.placing import Placement
@@ -34,6 +35,8 @@ from pypx.workflows.spool import AssociationFolder
 _BUSY_S = 0.02
 _LIVE_S = 0.2
 _IDLE_S = 1.0
+_IDLE_WORK_S = 0.05
+_LAST_S = 1.0
 _ADOPT_S = 2.0
 _MAX_PAUSE_S = 30.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -89,8 +92,10 @@ class Worker:
     _adopted: dict[Path, int] = field(default_factory=dict, init=False)
     _next_adoption: float = field(default=0.0, init=False)
     _pause_s: float = field(default=1.0, init=False)
+    _digesting: Digesting = field(init=False)
 
     def __post_init__(self) -> None:
+        self._digesting = Digesting(self.filer.database, beside=False)
         self.filer.on_series = self._series
 
     def run(self) -> bool:
@@ -117,10 +122,20 @@ class Worker:
                 self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
                 continue
             if last and not progress:
+                self._digest(_LAST_S)
                 return not self._delayed
             self._pause_s = 1.0
             self._release_empty()
-            self.channel.wait(0.0 if progress else self._rest_s())
+            self.channel.wait(0.0 if progress or self._digest(_IDLE_WORK_S) else self._rest_s())
+
+    def _digest(self, seconds: float) -> bool:
+        """Make checksums while nothing is being received; whether some are left."""
+        if self._batch or any(not folder.ended for folder in self._folders.values()):
+            return False
+        try:
+            return self._digesting.work(seconds)
+        except PxError:
+            return False  # whoever verifies makes them
 
     def _rest_s(self) -> float:
         living = [folder for folder in self._folders.values() if not folder.ended]
@@ -168,6 +183,7 @@ class Worker:
 
     def _commit(self) -> None:
         outcomes = self.filer.commit()
+        self._digesting.take(outcomes)
         count: dict[str, int] = {}
         for outcome in outcomes:
             self._tell(outcome)

@@ -160,9 +160,8 @@ def _judge(
     pushed = len(entries) if record is None or record.objects is None else record.objects
     if pushed != expected:
         return expected, f"{pushed} of {expected} images have been pushed"
-    if not proven:
-        return expected, "there is no record of a successful push; push it, or name the store so that px can look"
-    return expected, ""
+    unproven = "there is no record of a successful push; push it, or name the store so that px can look"
+    return expected, (status.short if source.files is None else "") or ("" if proven else unproven)
 
 
 def check_folder(plan: RegisterPlan, store: ObjectStore | None, *, partial: bool) -> tuple[str, ...]:

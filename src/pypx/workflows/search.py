@@ -70,10 +70,11 @@ def search(
 
     Raises
     ------
-    InputError : `level` is IMAGE, or a date is no date and no range
+    InputError : `level` is IMAGE, a date is no date and no range, or no series on record has such a tag
     """
     if level not in SHOWN:
         raise InputError(f"search: the level {level.value} cannot be listed; PATIENT, STUDY or SERIES can")
+    _check_recorded(database, matches)
     tests = {keyword: _match(keyword, value) for keyword, value in matches.items() if value}
     shown = dict.fromkeys((*SHOWN[level], *matches))
     seen: set[str] = set()
@@ -86,6 +87,17 @@ def search(
         if level is Level.SERIES:
             record["instances"] = len(database.images(UID(unique)))
         yield record
+
+
+def _check_recorded(database: Database, keywords: Iterable[str]) -> None:
+    """Refuse tags that are not recorded; tables of pypx 3 may have any, so they are looked for there."""
+    missing = {keyword for keyword in keywords if keyword not in RECORDED_KEYS}
+    for tags in _all_series(database) if missing else ():
+        missing -= tags.keys()
+        if not missing:
+            return
+    if missing:
+        raise InputError(f"search: {min(missing)} is not recorded; recorded are {', '.join(RECORDED_KEYS)}")
 
 
 def _all_series(database: Database) -> Iterator[dict[str, str]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from pypx.db.smdb import Database
 from pypx.model.identifiers import UID
-from pypx.model.outcomes import FindResult, SeriesState, SeriesStatus
+from pypx.model.outcomes import FindResult, SeriesStatus
 from pypx.model.records import ImageRecord, SeriesRef
+from pypx.workflows.ledger import read_ledger
 
 
 def series_status(series: Iterable[SeriesRef], database: Database) -> Iterator[SeriesStatus]:
@@ -25,7 +26,7 @@ def series_status(series: Iterable[SeriesRef], database: Database) -> Iterator[S
     One status per series.  Counts are of distinct SOP Instance UIDs.  ``received``: instances on record.  ``packed``:
     those of them whose file stands in the listing of its directory (one listing a directory, no file is opened).
     ``pushed``: objects named by the push record, see :func:`pushed_count`.  ``registered``: what the register record
-    counts, 0 if its last answer was a refusal.
+    counts, 0 if its last answer was a refusal.  ``state``: what is packed against what the ledger says the PACS has.
 
     Raises
     ------
@@ -41,17 +42,18 @@ def _status(ref: SeriesRef, database: Database, listings: _Listings) -> SeriesSt
     request = database.series_fields(uid, "retrieve")
     push = database.series_fields(uid, "push")
     images = database.images(uid)
-    expected = count_of(request.get("NumberOfSeriesRelatedInstances"))
-    packed = sum(1 for record in images.values() if listings.holds(record))
+    held = [instance for instance, record in images.items() if listings.holds(record)]
     recorded = database.has_series(uid)
     in_study = bool(ref.StudyInstanceUID) and uid in database.series_of_study(ref.StudyInstanceUID)
+    ledger = read_ledger(database, uid, count_of(request.get("NumberOfSeriesRelatedInstances")))
+    judged = ledger.judged(held, known=recorded or bool(request))
     return SeriesStatus(
         series=ref,
-        state=_state(expected, len(images), known=recorded or bool(request)),
-        expected=expected,
+        state=judged.state,
+        expected=judged.expected,
         received=len(images),
-        packed=packed,
-        pushed=pushed_count(push, packed),
+        packed=len(held),
+        pushed=pushed_count(push, len(held)),
         registered=_registered_count(database.series_fields(uid, "register")),
         conflicts=database.conflicts(uid),
         study_recorded=bool(ref.StudyInstanceUID) and database.has_study(ref.StudyInstanceUID),
@@ -59,26 +61,20 @@ def _status(ref: SeriesRef, database: Database, listings: _Listings) -> SeriesSt
         listed_in_study=in_study,
         requested=bool(request),
         push_failed="status" in push and not push["status"],
+        missing=judged.missing,
+        doubtful=judged.expected is None and ledger.expectation.count is not None,
     )
-
-
-def _state(expected: int | None, received: int, *, known: bool) -> SeriesState:
-    if not received:
-        return SeriesState.NOT_RECEIVED if known else SeriesState.NOT_RECORDED
-    if expected is None:
-        return SeriesState.UNKNOWN_EXPECTATION
-    if received == expected:
-        return SeriesState.COMPLETE
-    return SeriesState.MISSING if received < expected else SeriesState.MORE_THAN_EXPECTED
 
 
 def pushed_count(push: Mapping[str, Any], packed: int) -> int:
     """How many objects a push record vouches for.
 
-    A record with ``objects`` (a list, or an object keyed by name) counts those.  pypx 3 kept no list: there a true
-    ``status`` means the files packed, a false one none.
+    A record with ``objects`` (a count, a list, or an object keyed by name) counts those.  pypx 3 kept neither: there a
+    true ``status`` means the files packed, a false one none.
     """
     objects = push.get("objects")
+    if isinstance(objects, int) and not isinstance(objects, bool):
+        return max(objects, 0)
     if isinstance(objects, list | dict):
         return len(objects)
     return packed if push.get("status") else 0

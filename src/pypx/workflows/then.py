@@ -9,6 +9,8 @@ from typing import Any
 
 from pypx.errors import InputError
 
+_SECRET_ARGS = frozenset({"CUBEuserpasswd", "swiftLogin"})
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -51,6 +53,21 @@ def parse_then(then: str, then_args: str = "") -> tuple[Step, ...]:
             "give one JSON object per verb, separated by semicolons"
         )
     return tuple(Step(verb, _object(part, verb)) for verb, part in zip(verbs, parts, strict=True))
+
+
+def public_args(then: str, then_args: str) -> str:
+    """The text of ``--thenArgs`` without logins, for documents; as it was written where it holds none.
+
+    Raises
+    ------
+    InputError : as :func:`parse_then`
+    """
+    steps = parse_then(then, then_args)
+    if not any(step.args.keys() & _SECRET_ARGS for step in steps):
+        return then_args
+    return ";".join(
+        json.dumps({name: value for name, value in step.args.items() if name not in _SECRET_ARGS}) for step in steps
+    )
 
 
 def _by_verb(part: object, verbs: tuple[str, ...]) -> bool:

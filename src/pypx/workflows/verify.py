@@ -1,0 +1,322 @@
+"""Verify a BASEMOUNT: every record against its file, and every file against the records."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from pypx.db.layout import Layout
+from pypx.db.smdb import Database
+from pypx.db.tables import make_dirs
+from pypx.errors import DatabaseError, InvalidDicomError
+from pypx.model.drift import BROKEN, Drift, DriftKind, SeriesDrift
+from pypx.model.identifiers import UID, is_uid
+from pypx.model.keywords import RECORDED_KEYS
+from pypx.model.records import ImageRecord, Instance
+from pypx.services.dicomfile import read_instance
+from pypx.workflows.digests import Digest, add_digests, checksum, digest_of, digests_of
+from pypx.workflows.filing import keep_rejected
+from pypx.workflows.pool import run_all
+
+NO_SERIES = UID("")
+_FILING_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What is verified, and what is done about it.
+
+    `deep`: read every file whole and compare checksums; those without one get it.  `dry_run`: change nothing; else
+    files that are gone are recorded as lost, and those that were moved under their new name.  `set_aside`: files that
+    are of no use go to ``incoming/rejected/`` and are recorded as lost, so that a retrieve asks for them.  `resume`:
+    pass over the series that an interrupted run found in order.  `jobs`: processes.
+    """
+
+    deep: bool = False
+    dry_run: bool = False
+    set_aside: bool = False
+    resume: bool = False
+    jobs: int = 1
+
+
+def verify(
+    database: Database, options: VerifyOptions | None = None, progress: Callable[[int, int], None] | None = None
+) -> Iterator[SeriesDrift]:
+    """Compare the records of a BASEMOUNT with its files.
+
+    Parameters
+    ----------
+    database : of the BASEMOUNT; others may go on filing into it
+    options : see `VerifyOptions`
+    progress : called with series verified and series in all
+
+    Yields
+    ------
+    One result a series, those without drift included; last, files that belong to no series
+
+    Raises
+    ------
+    DatabaseError : the BASEMOUNT cannot be read, or not be written to
+    """
+    options = options or VerifyOptions()
+    series = list(database.recorded_series())
+    journal = _Journal(database.layout, options)
+    named = _Named()
+    found: dict[UID, SeriesDrift] = {}
+    work = partial(_verified, database.layout, deep=options.deep, dry_run=options.dry_run)
+    fresh = [one for one in series if not journal.knows(one)]
+    for count, result in enumerate(run_all(work, fresh, options.jobs), 1):
+        found[result.SeriesInstanceUID] = result
+        journal.note(result)
+        if progress is not None:
+            progress(count + len(series) - len(fresh), len(series))
+    for one in series:
+        try:
+            records = database.images(one)
+        except DatabaseError:
+            records = {}
+        named.add(record.file for record in records.values())
+        found.setdefault(one, SeriesDrift(one, len(records)))
+    for result in _with_files(database, found, named, options).values():
+        yield result if options.dry_run else _repaired(database, result, options)
+    journal.end()
+
+
+def _verified(layout: Layout, series: UID, *, deep: bool, dry_run: bool) -> SeriesDrift:
+    """Verify the records of one series; runs in any process."""
+    database = Database.open(layout)
+    try:
+        records = database.images(series)
+        digests = digests_of(database, series) if deep else {}
+    except DatabaseError as error:
+        bad = Drift(DriftKind.UNREADABLE, layout.relative(layout.image_log(series)), None, str(error))
+        return SeriesDrift(series, 0, (bad,))
+    drifts: list[Drift] = []
+    fresh: list[Digest] = []
+    for record in records.values():
+        drift, digest = _compared(layout, series, record, digests.get(record.SOPInstanceUID), deep=deep)
+        drifts += [drift] if drift is not None else []
+        fresh += [digest] if digest is not None else []
+    if fresh and not dry_run:
+        add_digests(database, series, fresh)
+    drifts += _conflicts(database, series)
+    return SeriesDrift(series, len(records), tuple(drifts), len(fresh))
+
+
+class _DiffersError(Exception):
+    """A file is not what its record says."""
+
+    def __init__(self, kind: DriftKind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def _compared(
+    layout: Layout, series: UID, record: ImageRecord, known: Digest | None, *, deep: bool
+) -> tuple[Drift | None, Digest | None]:
+    """How a file differs from its record, and its first checksum if it had none."""
+    kind, digest = DriftKind.DAMAGED, None
+    try:
+        path = layout.resolve(record.file)
+        _check_header(path, series, record)
+        if deep:
+            digest = _checked_digest(path, record, known)
+    except _DiffersError as error:
+        kind, reason = error.kind, str(error)
+    except InvalidDicomError as error:
+        reason = str(error)
+    except (FileNotFoundError, NotADirectoryError):
+        kind, reason = DriftKind.LOST, "it is gone"
+    except (OSError, DatabaseError) as error:
+        reason = f"cannot be read: {error}"
+    else:
+        return None, digest
+    return Drift(kind, record.file, record.SOPInstanceUID, reason), None
+
+
+def _check_header(path: Path, series: UID, record: ImageRecord) -> None:
+    size = path.stat().st_size
+    instance = read_instance(path, frozenset())
+    uid = record.SOPInstanceUID if is_uid(record.SOPInstanceUID) else instance.SOPInstanceUID
+    if (instance.SeriesInstanceUID, instance.SOPInstanceUID) != (series, uid):
+        raise _DiffersError(DriftKind.OTHER_INSTANCE, f"it holds instance {instance.SOPInstanceUID}")
+    if size != record.size:
+        raise _DiffersError(DriftKind.SIZE, f"it has {size} bytes, but {record.size} were recorded")
+
+
+def _checked_digest(path: Path, record: ImageRecord, known: Digest | None) -> Digest | None:
+    crc32 = checksum(path)
+    if known is None or not known.belongs_to(record):
+        return digest_of(record, crc32)
+    if known.crc32 != crc32:
+        raise _DiffersError(DriftKind.DIGEST, f"its checksum is {crc32}, but {known.crc32} was recorded")
+    return None
+
+
+def _conflicts(database: Database, series: UID) -> list[Drift]:
+    """Instances that came again with other content, as long as that content is kept."""
+    found = []
+    for line in database.log_lines(series, "conflicts"):
+        file = str(line.get("file", ""))
+        with suppress(DatabaseError):
+            if database.layout.resolve(file).exists():
+                uid = UID(str(line.get("SOPInstanceUID")))
+                found.append(
+                    Drift(DriftKind.CONFLICT, file, uid, "it came again with other content, which is kept here")
+                )
+    return found
+
+
+# --- files without a record
+
+
+class _Named:
+    """The files that records name, as hashes: a million take some fifty MiB."""
+
+    def __init__(self) -> None:
+        self._hashes: set[int] = set()
+
+    def add(self, files: Iterator[str]) -> None:
+        self._hashes.update(map(hash, files))
+
+    def __contains__(self, file: str) -> bool:
+        return hash(file) in self._hashes
+
+
+def files_below(directory: Path) -> Iterator[Path]:
+    """The files of the packed tree, sorted within each directory; not those that are being written."""
+    for folder, folders, names in os.walk(directory):
+        folders.sort()
+        for name in sorted(names):
+            if not (name.startswith(".") and name.endswith(".part")):
+                yield Path(folder, name)
+
+
+def _with_files(
+    database: Database, found: dict[UID, SeriesDrift], named: _Named, options: VerifyOptions
+) -> dict[UID, SeriesDrift]:
+    """The results with the files that no record names; a lost one among them was moved."""
+    layout = database.layout
+    strange = [path for path in files_below(layout.data) if layout.relative(path) not in named]
+    if any(path.stat().st_nlink > 1 for path in strange if path.exists()) and layout.incoming.is_dir():
+        time.sleep(_FILING_S)  # a listener names a file a moment before it records it
+    for path, instance in zip(strange, run_all(_header, strange, options.jobs), strict=True):
+        series = instance.SeriesInstanceUID if isinstance(instance, Instance) else NO_SERIES
+        file = layout.relative(path)
+        result = found.get(series) or SeriesDrift(series, 0)
+        if result.count(DriftKind.UNREADABLE) or not path.exists():
+            continue
+        if isinstance(instance, str):
+            drift = Drift(DriftKind.UNRECORDED, file, None, instance)
+        else:
+            record = database.images(series).get(instance.SOPInstanceUID)
+            if record is not None and record.file == file:
+                continue
+            drift = Drift(DriftKind.UNRECORDED, file, instance.SOPInstanceUID, "no record names it")
+        found[series] = _merged(result, drift)
+    return found
+
+
+def _header(path: Path) -> Instance | str:
+    """The header of a file, or why it has none; runs in any process."""
+    try:
+        return read_instance(path, frozenset())
+    except InvalidDicomError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _merged(result: SeriesDrift, drift: Drift) -> SeriesDrift:
+    for position, other in enumerate(result.drifts):
+        if other.kind is DriftKind.LOST and other.SOPInstanceUID == drift.SOPInstanceUID:
+            moved = Drift(DriftKind.MOVED, drift.file, drift.SOPInstanceUID, f"it was {other.file}")
+            return replace(result, drifts=(*result.drifts[:position], moved, *result.drifts[position + 1 :]))
+    return replace(result, drifts=(*result.drifts, drift))
+
+
+# --- what is done about it
+
+
+def _repaired(database: Database, result: SeriesDrift, options: VerifyOptions) -> SeriesDrift:
+    lost = [drift for drift in result.drifts if drift.kind is DriftKind.LOST]
+    if options.set_aside:
+        for drift in result.drifts:
+            if drift.kind in BROKEN:
+                _set_aside(database, drift)
+                lost.append(drift)
+    uids = [drift.SOPInstanceUID for drift in lost if drift.SOPInstanceUID is not None]
+    if uids:
+        database.forget_images(result.SeriesInstanceUID, uids)
+    for drift in result.drifts:
+        if drift.kind is DriftKind.MOVED:
+            _record_anew(database, drift)
+    return result
+
+
+def _set_aside(database: Database, drift: Drift) -> None:
+    path = database.layout.resolve(drift.file)
+    try:
+        keep_rejected(path, database.layout.incoming / "rejected", f"found at {drift.file}: {drift.reason}")
+        path.unlink()
+    except OSError as error:
+        raise DatabaseError(f"{path}: cannot be set aside: {error.strerror}; give access, then repeat") from error
+
+
+def _record_anew(database: Database, drift: Drift) -> None:
+    """Record a file that was moved where it is now, as received when it was."""
+    path = database.layout.resolve(drift.file)
+    try:
+        instance = read_instance(path, frozenset(RECORDED_KEYS))
+        size = path.stat().st_size
+    except (InvalidDicomError, OSError):
+        return
+    old = database.images(instance.SeriesInstanceUID).get(instance.SOPInstanceUID)
+    received = old.received if old is not None else ""
+    record = ImageRecord(instance.SOPInstanceUID, drift.file, size, received)
+    database.add_images([(instance, record)])
+    digest = digests_of(database, instance.SeriesInstanceUID).get(instance.SOPInstanceUID)
+    if old is not None and digest is not None and digest.belongs_to(old):
+        now = database.images(instance.SeriesInstanceUID).get(instance.SOPInstanceUID, record)
+        add_digests(database, instance.SeriesInstanceUID, [digest_of(now, digest.crc32)])
+
+
+class _Journal:
+    """Which series an unfinished run found in order: ``log/.verify/journal.jsonl``."""
+
+    def __init__(self, layout: Layout, options: VerifyOptions) -> None:
+        self._path = None if options.dry_run else layout.log / ".verify" / "journal.jsonl"
+        self._known: set[str] = set()
+        if self._path is None:
+            return
+        if options.resume:
+            with suppress(OSError, ValueError):
+                lines = [json.loads(line) for line in self._path.read_text().splitlines()]
+                self._known = {line["series"] for line in lines if line["deep"] or not options.deep}
+        elif self._path.exists():
+            self._path.unlink()
+        self._deep = options.deep
+
+    def knows(self, series: UID) -> bool:
+        """Whether the unfinished run found this series in order."""
+        return series in self._known
+
+    def note(self, result: SeriesDrift) -> None:
+        """Note a series that is in order."""
+        if self._path is not None and result.ok:
+            make_dirs(self._path.parent)
+            with self._path.open("a") as stream:
+                stream.write(json.dumps({"series": result.SeriesInstanceUID, "deep": self._deep}) + "\n")
+
+    def end(self) -> None:
+        """Forget the run: it is done."""
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+                self._path.parent.rmdir()
