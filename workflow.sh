@@ -30,6 +30,14 @@ Settings, all optional, all from the environment:
                it never lists a whole PACS.
   PX_VENV      a virtual environment with px in it; without it the tour makes ./.venv
 
+Where the images are handed on to, all optional:
+
+  STOREDIR     a directory used as store (default ./.px-tour/store)
+  PX_SWIFT_IP  a Swift instead of it, with PX_SWIFT_PORT, PX_SWIFT_LOGIN (account:user) and PX_SWIFT_KEY
+  PX_CUBE_URL  the API of a CUBE that reads this very store, https://cube.example.org/api/v1/, with PX_CUBE_TOKEN or
+               PX_CUBE_PASSWORD; the images are then registered there. Without it, this step is only explained.
+  PACSNAME     name of the PACS in the store and in CUBE, at most 20 characters (default PXTOUR)
+
 Your own PACS has to know our AE title with this machine's address and LISTENPORT, or nothing can be retrieved.
 HELP
 }
@@ -346,6 +354,45 @@ heading "What has arrived?"
 say "px status reads the records on disk, not the PACS: requested, received, packed, pushed, registered."
 show px status --StudyInstanceUID "$STUDYUID"
 
+heading "Hand it on"
+export PX_SWIFT_SERVICES_PACS=${PACSNAME:-PXTOUR}
+if [[ -n ${PX_SWIFT_IP:-} ]]; then
+    store=()
+    say "px push hands images on. The store is the Swift at $PX_SWIFT_IP, named by the PX_SWIFT_* variables."
+else
+    store=(--storeBaseLocation "${STOREDIR:-$tour/store}")
+    say "px push hands images on: to Swift, S3, a PACS, or, as here, into a directory. A Swift is named once, by" \
+        "px smdb service storage set, or by PX_SWIFT_IP, PX_SWIFT_PORT, PX_SWIFT_LOGIN and PX_SWIFT_KEY."
+fi
+printf '\n%s$ export PX_SWIFT_SERVICES_PACS=%s%s\n' "$bold" "$(quoted "$PX_SWIFT_SERVICES_PACS")" "$plain"
+show px push --StudyInstanceUID "$STUDYUID" "${store[@]}"
+printf '\n'
+say "Each object was verified. What is there and equal is not sent again:"
+show px push --StudyInstanceUID "$STUDYUID" "${store[@]}"
+
+heading "Look into the store"
+say "px storage lists, stores, fetches and removes objects."
+show px storage ls "SERVICES/PACS/$PX_SWIFT_SERVICES_PACS" "${store[@]}"
+object=$(px storage ls "SERVICES/PACS/$PX_SWIFT_SERVICES_PACS" "${store[@]}" --jsonl |
+    python -c 'import json, sys; print(json.loads(sys.stdin.readline())["name"]); sys.stdin.read()')
+show px storage get "$object" "$tour/copy/image.dcm" "${store[@]}"
+
+heading "Register it in ChRIS"
+if [[ -n ${PX_CUBE_URL:-} ]]; then
+    say "px register tells CUBE of what was pushed, and believes what CUBE confirms. This one is $PX_CUBE_URL."
+    show px register --StudyInstanceUID "$STUDYUID" "${store[@]}"
+else
+    say "px register tells CUBE of what was pushed: px register --StudyInstanceUID UID --swift KEY. Set PX_CUBE_URL and" \
+        "PX_CUBE_TOKEN (or PX_CUBE_PASSWORD) to a CUBE that reads this store, and the tour does it."
+fi
+
+heading "All in one command"
+say "Retrieve, push and register are steps of --then, too. Nothing is done twice, so here little is left to do."
+then_verbs=retrieve,push then_args=";{\"storeBaseLocation\": \"${STOREDIR:-$tour/store}\"}"
+[[ -z ${PX_SWIFT_IP:-} ]] || then_args=';{}'
+[[ -z ${PX_CUBE_URL:-} ]] || then_verbs+=,register then_args+=';{}'
+show px find --StudyInstanceUID "$STUDYUID" --then "$then_verbs,status" --thenArgs "$then_args;"
+
 heading "Run steps later over a saved answer"
 say "px do reads a find document and runs the same steps as --then."
 show_pipe "px do --then status < $tour/find.json"
@@ -368,6 +415,37 @@ show px smdb service PACS set px-tour \
 show px smdb service PACS list
 show px smdb service PACS check px-tour
 show px smdb service PACS remove px-tour
+
+heading "The same with the commands of pypx 3"
+say "px-find, px-report and the others take what they always took and print what they always printed, so scripts go" \
+    "on as they are. Find, and two reports of it:"
+log=$BASEMOUNT/log legacy_store=${STOREDIR:-$tour/store}
+show_pipe "px-find --StudyInstanceUID $STUDYUID --json | px-report --printReport csv --csvPrettify --csvPrintHeaders \
+--reportHeaderStudyTags PatientName,StudyDate --reportBodySeriesTags Modality,SeriesInstanceUID"
+show_pipe "px-find --StudyInstanceUID $STUDYUID --db $(quoted "$log") --then status --json | px-report \
+--seriesSpecial seriesStatus --printReport rawText --reportHeaderStudyTags StudyDate --reportBodySeriesTags seriesStatus"
+say "Retrieve with a throttle (six images a second), and the status of one series:"
+show px-find --StudyInstanceUID "$STUDYUID" --db "$log" --then retrieve --intraSeriesRetrieveDelay dynamic:6 --withFeedBack
+show_pipe "px-status --db $(quoted "$log") --StudyInstanceUID $STUDYUID --SeriesInstanceUID $SERIESUID --json | head -6"
+say "Where its images are, and three ways to push them: a directory, what a find found, and single files:"
+show px-smdb --logdir "$log" --action imageDirsSeriesInstanceUID --actionArgs "$SERIESUID"
+folder=$(px-smdb --logdir "$log" --action imageDirsSeriesInstanceUID --actionArgs "$SERIESUID" |
+    python -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$SERIESUID")
+show px-push --db "$log" --xcrdir "$folder" --parseAllFilesWithSubStr dcm --swiftServicesPACS LEGACY \
+    --swiftPackEachDICOM --storeBaseLocation "$legacy_store"
+show px-find --StudyInstanceUID "$STUDYUID" --db "$log" --then push --withFeedBack --thenArgs \
+    "{\"db\": \"$log\", \"storeBaseLocation\": \"$legacy_store\", \"swiftServicesPACS\": \"LEGACY\", \"swiftPackEachDICOM\": true}"
+show pfstorage --storeBaseLocation "$legacy_store" --do \
+    "{\"action\": \"objPut\", \"args\": {\"localpath\": \"$folder\", \"mapLocationOver\": \"$folder\", \"toLocation\": \"uploads/one\"}}"
+show_pipe "pfstorage --storeBaseLocation $(quoted "$legacy_store") --json --do \
+'{\"action\": \"ls\", \"args\": {\"path\": \"uploads\", \"retSpec\": [\"name\"]}}'"
+if [[ -n ${PX_CUBE_URL:-} && -z ${PX_SWIFT_IP:-} ]]; then
+    show px-register --db "$log" --xcrdir "$folder" --parseAllFilesWithSubStr dcm --swiftServicesPACS LEGACY
+else
+    say "px-register --CUBE KEY --xcrdir DIR --parseAllFilesWithSubStr dcm enters them in a CUBE, if you have one."
+fi
+show px-repack --xcrdir "$tour/cd" --parseAllFilesWithSubStr dcm --logdir "$repack_base/log" \
+    --datadir "$repack_base/data" --verbosity 0
 
 heading "Stop the listener"
 say "SIGTERM lets it finish what it is receiving and filing. It then ends with 0."

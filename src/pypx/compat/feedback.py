@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pypx.compat.report_text import RESET, pad, printable, raw_rows
+from pypx.compat.report_text import RESET, pad, raw_rows
 from pypx.compat.status_json import status_document, status_line
 from pypx.db.smdb import Database
-from pypx.model.outcomes import FindResult, MoveOutcome, SeriesStatus
+from pypx.model.outcomes import FindResult, MoveOutcome, PushOutcome, RegisterOutcome, SeriesStatus
+from pypx.model.plain import plain
 from pypx.model.records import SeriesRef
 from pypx.workflows.chain import Event, SeriesDone, SeriesStarted, StudyStarted
 from pypx.workflows.report import report
@@ -13,6 +14,7 @@ from pypx.workflows.report import report
 _WHITE = "\x1b[1;37m"
 _HEADING = "\x1b[44m\x1b[1;37m"
 _RED = "\x1b[0;31m"
+_HANDING_ON = {"push": "Pushing", "register": "Registering"}
 
 
 class Feedback:
@@ -36,8 +38,18 @@ class Feedback:
         if isinstance(event, StudyStarted):
             return self._study(event)
         if isinstance(event, SeriesStarted):
-            return self._line(self._requesting(event.series)) if event.verb == "retrieve" else ""
+            return self._started(event)
         return self._done(event)
+
+    def _started(self, event: SeriesStarted) -> str:
+        if event.verb == "retrieve":
+            return self._line(self._requesting(event.series))
+        word = _HANDING_ON.get(event.verb)
+        if word is None:
+            return ""
+        count = len(self._database.images(event.series.SeriesInstanceUID))
+        description = pad(plain(event.series.SeriesDescription), 50)
+        return self._line(f"{word} [ {count:03d} ]: {description}{event.series.SeriesInstanceUID}")
 
     def _study(self, event: StudyStarted) -> str:
         single = FindResult(self._peer, self._query, (event.study,))
@@ -48,7 +60,9 @@ class Feedback:
         outcome = event.outcome
         if isinstance(outcome, MoveOutcome):
             return "" if outcome.ok else self._line(f"     {outcome.error or outcome.state.value}", _RED)
-        description = printable(event.series.SeriesDescription)
+        if isinstance(outcome, PushOutcome | RegisterOutcome):
+            return self._line(f"    {outcome.error}", _RED) if outcome.error else ""
+        description = plain(event.series.SeriesDescription)
         if isinstance(outcome, SeriesStatus):
             line = status_line(status_document(outcome, self._database, verify=True), description)
             return self._line(f"{line} │ {event.series.SeriesInstanceUID}")
@@ -59,7 +73,7 @@ class Feedback:
         images = "---" if count is None else f"{count:03d}"
         number = self._texts.get(series, "")
         shown = f" [ {number:0>4} ] " if number else ""
-        return f"{f'Requesting {images} images for ':>31}{shown}{printable(series.SeriesDescription)}{' ' * 15}"
+        return f"{f'Requesting {images} images for ':>31}{shown}{plain(series.SeriesDescription)}{' ' * 15}"
 
     def _heading(self, what: str, verb: str) -> str:
         text = f"[ {what} {verb} ]"

@@ -175,7 +175,7 @@ def shared_log(path: str = TMP_LOG) -> str:
 
 
 def seconds(text: str, what: str) -> float:
-    """A positive number of seconds.
+    """A positive number of seconds, up to a day.
 
     Raises
     ------
@@ -185,8 +185,8 @@ def seconds(text: str, what: str) -> float:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise InputError(f"{what}: {text[:40]!r} is no number of seconds")
+    if not 0 < value <= 86_400:
+        raise InputError(f"{what}: {text[:40]!r} is no number of seconds, more than 0 to 86400")
     return value
 
 

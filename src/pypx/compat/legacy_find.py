@@ -23,7 +23,7 @@ from pypx.workflows.chain import VERBS, ChainOptions, ChainResult, Event, run_ch
 from pypx.workflows.find import build_query
 from pypx.workflows.find import find as ask
 from pypx.workflows.move import parse_delay
-from pypx.workflows.then import Step, parse_then
+from pypx.workflows.then import Step, parse_then, public_args
 
 _NO_KEYWORDS = frozenset((*LATER, "QueryRetrieveLevel", "JSONargString"))
 _PEER_NAMES = {"aet": "calling_aet", "aec": "called_aet", "serverIP": "host", "serverPort": "port"}
@@ -133,6 +133,8 @@ def _given(call: Call, node: PacsNode) -> dict[str, Any]:
     """The options as they stand in ``args``."""
     values = {name: value for name, value in call.options.items() if name not in LATER or call.flag(name)}
     values |= {name: str(getattr(node, field)) for name, field in _PEER_NAMES.items()}
+    if call.text("thenArgs") and not call.flag("StudyOnly"):
+        values["thenArgs"] = public_args(call.text("then"), call.text("thenArgs"))
     if call.flag("withFeedBack"):
         values["json"] = False
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pypx.compat.legacy_call import Answer, Call
@@ -64,7 +65,7 @@ def store_of(call: Call, layout: Layout | None) -> Resolved:
     """
     folder, key = call.text("str_storeBaseLocation"), call.text("swift")
     if folder:
-        return folder_store(folder)
+        return folder_store(os.path.abspath(folder))  # noqa: PTH100 - as it is named, links included
     if key and layout is not None:
         resolved = named_store(ServiceKeys(layout), key, call.environ)
     else:

@@ -42,5 +42,6 @@ def _file(outcome: FileOutcome, *, cleaned: bool) -> dict[str, Any]:
     }
     entry: dict[str, Any] = {"status": ok, "d_mapsUpdate": {"status": True} if ok else {}, "d_DICOMfile_save": save}
     if cleaned and ok:
-        entry["cleanup"] = {"status": True, "error": False, "message": ""}
+        stays = outcome.stays or ""
+        entry["cleanup"] = {"status": not stays, "error": bool(stays), "message": stays}
     return entry

@@ -8,7 +8,7 @@ from typing import Any
 from pypx.compat.find_read import from_document
 from pypx.db.smdb import Database
 from pypx.model.identifiers import UID
-from pypx.model.outcomes import SeriesStatus
+from pypx.model.outcomes import SeriesState, SeriesStatus
 from pypx.workflows.smdb import SERIES_TABLES, TableFile, series_tables, study_tables
 
 PUSH_FAILED = -10
@@ -101,14 +101,14 @@ def _images_state(status: SeriesStatus) -> tuple[str, bool]:
     Pushed and registered are said of a series only when as many instances are there as were asked for and received:
     pypx said so as soon as one was.
     """
-    due = max(status.received, status.expected or 0)
+    due = 0 if status.state is SeriesState.MISSING else max(status.received, status.expected or 0)
     if due and status.registered >= due:
         return "ImagesRegisteredOK", True
     if due and status.pushed >= due:
         return "ImagesPushedOK", True
-    if status.expected is None:
+    if status.expected is None and status.state is not SeriesState.MISSING:
         return "ImagesReceiveCountOK", True
-    if status.received >= status.expected:
+    if status.expected is not None and status.received >= status.expected and status.state is not SeriesState.MISSING:
         return "ImagesAllReceivedOK", True
     return ("ImagesInFlight", False) if status.received else ("NoImagesReceived", False)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pypx.compat import push_json, register_json
 from pypx.compat.move_json import move_document
 from pypx.compat.status_json import status_document
 from pypx.db.smdb import Database
-from pypx.model.outcomes import MoveOutcome, SeriesStatus
+from pypx.model.outcomes import MoveOutcome, PushOutcome, RegisterOutcome, SeriesStatus
 from pypx.model.peers import PacsNode
 from pypx.workflows.chain import ChainResult, Outcome, VerbResult
 
@@ -39,4 +40,6 @@ def outcome_document(outcome: Outcome, node: PacsNode, database: Database) -> di
         return move_document(outcome, node, series_first=True)
     if isinstance(outcome, SeriesStatus):
         return status_document(outcome, database, verify=True)
-    return {}
+    if isinstance(outcome, PushOutcome):
+        return push_json.to_document([outcome])
+    return register_json.to_document([outcome]) if isinstance(outcome, RegisterOutcome) else {}
