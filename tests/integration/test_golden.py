@@ -46,6 +46,7 @@ from pypx.workflows.then import parse_then
 from support import golden
 from support.ports import free_port, listens, wait_until
 from support.pxrun import PxRunner
+from support.replay import differences
 from support.servers import HOST, Dcmqrscp, Orthanc
 
 AET = AETitle("CHRISLOCAL")
@@ -172,21 +173,6 @@ def scene(servers: tuple[Orthanc, Dcmqrscp], tmp_path_factory: pytest.TempPathFa
 
 
 # --- walking two documents
-
-
-def differences(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """Where two JSON values differ; positions in lists are left out of the path."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in {**ours, **theirs}:
-            if key not in ours or key not in theirs:
-                yield f"{path}.{key}".lstrip(".")
-            else:
-                yield from differences(ours[key], theirs[key], f"{path}.{key}".lstrip("."))
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        for one, other in zip(ours, theirs, strict=True):
-            yield from differences(one, other, f"{path}[]")
-    elif ours != theirs:
-        yield path
 
 
 def attributes(document: dict[str, Any]) -> dict[str, Any]:
