@@ -17,7 +17,7 @@ CONFINED = {
     "click": ("cli/",),
     "rich": ("cli/",),
     "filelock": ("db/files.py",),
-    "socket": tuple(f"workflows/{name}.py" for name in ("listen", "door", "supervisor", "worker")),
+    "socket": tuple(f"workflows/{name}.py" for name in ("listen", "door", "supervisor", "worker", "toolcheck")),
     "shelve": (),
     "pickle": (),
     "pty": (),

@@ -215,7 +215,7 @@ def _program(argv: Sequence[str]) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Every command explains itself, with examples and exit codes: px COMMAND --help.",
 )
-@click.option("--version", is_flag=True, help="Print the version; with -v also that of DCMTK.")
+@click.option("--version", is_flag=True, help="Print the version; with -v also DCMTK's, and what is unsafe there.")
 @common
 @click.pass_context
 def px(ctx: click.Context, *, version: bool, verbosity: int | None) -> None:
@@ -223,17 +223,21 @@ def px(ctx: click.Context, *, version: bool, verbosity: int | None) -> None:
     if version:
         console.write(f"px {__version__}\n")
         if (verbosity or 0) > 1:
-            console.write(_dcmtk_version() + "\n")
+            _tell_of_dcmtk()
         ctx.exit()
     if ctx.invoked_subcommand is None:
         console.write(GUIDE)
 
 
-def _dcmtk_version() -> str:
-    from pypx.services.process import find_program, run
+def _tell_of_dcmtk() -> None:
+    """The DCMTK build on stdout; what is unsafe about it, found by trying, on stderr."""
+    from pypx.services.dcmtk import Programs
+    from pypx.workflows.toolcheck import report
 
-    answer = run([find_program("echoscu"), "--version"], idle_s=10)
-    return (answer.stdout or answer.stderr).partition("\n")[0].strip("$ ")
+    version, warnings = report(Programs())
+    console.write(f"{version}\n")
+    for warning in warnings:
+        console.say(f"px: warning: {warning}")
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
