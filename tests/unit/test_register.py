@@ -261,7 +261,7 @@ BAD = RegisteredFile(names(2)[1], Path("/data/b.dcm"), {}, error="path: Could no
 def test_record(database: Database) -> None:
     record_registration(database, outcome(expected=1, registered=1, files=(GOOD,)), URL, "chris")
     record = database.series_fields(SERIES, "register")
-    assert record["info"] == {"PatientID": "42", "pacs_identifier": "CLINIC"}
+    assert record["info"] == {"pacs_identifier": "CLINIC"}
     assert record["objectCounter"] == {"current": 1, "total": 1}
     assert record["CUBE"] == {"url": URL, "username": "chris"}
     assert (record["dialect"], record["registered"], record["expected"], record["error"]) == ("per-file", 1, 1, "")

@@ -12,6 +12,9 @@ from pypx.model.outcomes import RegisteredFile, RegisterOutcome
 _OF_CUBE = frozenset({"id", "creation_date", "fname", "fsize"})
 """What pypx leaves out of the item that it records."""
 
+_OF_PATIENT = frozenset({"PatientID", "PatientName", "PatientBirthDate", "PatientAge", "PatientSex"})
+"""What the record leaves out besides: it stands in the table of the patient."""
+
 
 def record_registration(database: Database, outcome: RegisterOutcome, url: str, username: str) -> None:
     """Record how much of a series CUBE has; what stood there of an earlier run is replaced.
@@ -48,7 +51,7 @@ def _info(outcome: RegisterOutcome) -> dict[str, Any]:
     """The item of the last file that is registered; CUBE's refusal only if none is."""
     items = [file for file in outcome.files if file.item and (file.error is None or outcome.registered)]
     if items:
-        return item_of(items[-1])
+        return {name: value for name, value in item_of(items[-1]).items() if name not in _OF_PATIENT}
     path = outcome.folder or next((file.name for file in outcome.files), "")
     return {"path": path, "msg": outcome.error or "nothing was registered"}
 
