@@ -1,72 +1,309 @@
-"""What the benchmarks share: free ports, waiting, and the arithmetic of paired runs."""
+"""What every row of the benchmarks is made of: cases, measured runs in pairs, and the arithmetic over them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
-from pypx.services.process import find_program
+from processes import Watch
 
-PX = shutil.which("px", path=str(Path(sys.executable).parent)) or "px"
-SENDER_ENV = {**os.environ, "TCP_NODELAY": "1"}
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+PX = str(BIN / "px")
 DEADLINE_S = 120.0
+PYPX_RUNS = 3
+"""How often pypx is run at most, as it is slow; px and the floor run as often as asked for."""
+
+sys.path.insert(0, str(ROOT / "tests"))
+from support.ports import free_port as free_port  # noqa: E402, PLC0414  the path is set above; rows take it from here
+from support.ports import wait_until  # noqa: E402  the same
+from support.pxrun import clean_environment  # noqa: E402  the same
+
+
+class BenchError(Exception):
+    """A benchmark cannot go on; one line says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Seconds of the floor and of px, measured one after the other."""
+class Options:
+    """What the command line says.
 
-    floor_s: float
-    px_s: float
+    `quick` asks for tiny numbers: it shows that a row works, not how fast px is.  `scratch` is a folder of the row's
+    own, removed afterwards.
+    """
+
+    pairs: int
+    quick: bool
+    with_pypx: bool
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run.
+
+    Attributes
+    ----------
+    seconds : wall time
+    work : how much was done, in the unit of the row, to make a rate
+    peak_rss_bytes : most resident memory at once, summed over the process tree; pages that processes share count once
+        for each, so it is an upper bound.  0 if not sampled
+    processes : most processes of px at once (those that run Python), as sampled every 10 ms
+    programs : most other programs at once, such as storescp
+    cpu_s : user and system time of the process and all its children, if known
+    startup_s : how much of `seconds` is start-up, measured apart, where the budget allows for it
+    """
+
+    seconds: float
+    work: float
+    peak_rss_bytes: int = 0
+    processes: int = 0
+    programs: int = 0
+    cpu_s: float = 0.0
+    startup_s: float = 0.0
 
     @property
-    def ratio(self) -> float:
-        """How fast px is as a share of the floor; 1 is as fast, below 1 is slower."""
-        return self.floor_s / self.px_s
+    def rate(self) -> float:
+        """Work a second."""
+        return self.work / self.seconds
 
 
-def alternate(floor: Callable[[], float], px: Callable[[], float], pairs: int) -> list[Pair]:
-    """Measure A B A B …, so that whatever else the machine does hits both alike."""
-    return [Pair(floor(), px()) for _ in range(pairs)]
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one row measures.
+
+    Every callable does one run, cleans up after itself outside the timed part, and returns what it measured.
+    `floor` is `None` where the row has an absolute budget; `pypx` is called with --with-pypx only, and may do less.
+    """
+
+    px: Callable[[], Measured]
+    floor: Callable[[], Measured] | None = None
+    pypx: Callable[[], Measured] | None = None
 
 
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median, and the least and the greatest value in brackets."""
-    median, least, most = statistics.median(values), min(values), max(values)
-    return f"{median:.{digits}f} [{least:.{digits}f} to {most:.{digits}f}]"
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and greatest of some values."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of at least one value."""
+        held = list(values)
+        return cls(statistics.median(held), min(held), max(held))
 
 
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pair: the floor, px, and pypx where asked for, measured one after the other."""
+
+    floor: Measured | None
+    px: Measured
+    pypx: Measured | None = None
 
 
-def wait_for(done: Callable[[], bool], what: str, poll_s: float = 0.005) -> None:
-    """Return as soon as `done` says so; raise after DEADLINE_S."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {DEADLINE_S:.0f} s")
-        time.sleep(poll_s)
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the pairs of a row come to."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def px_s(self) -> Spread:
+        """Seconds of px."""
+        return Spread.of(run.px.seconds for run in self.runs)
+
+    @property
+    def speed(self) -> Spread | None:
+        """How fast px is as a multiple of the floor, pair by pair: 0.8 is slower.  `None` without a floor."""
+        return self._over_pairs(lambda px, floor: px.rate / floor.rate)
+
+    @property
+    def time(self) -> Spread | None:
+        """How long px takes as a multiple of the floor for the same work, pair by pair: 2 is slower."""
+        return self._over_pairs(lambda px, floor: floor.rate / px.rate)
+
+    @property
+    def time_after_startup(self) -> Spread | None:
+        """The same, without the start-up of px."""
+        return self._over_pairs(lambda px, floor: (px.seconds - px.startup_s) / px.work * floor.rate)
+
+    @property
+    def added_s(self) -> Spread | None:
+        """Seconds of px above those of the floor, pair by pair."""
+        return self._over_pairs(lambda px, floor: px.seconds - floor.seconds)
+
+    @property
+    def times_pypx(self) -> Spread | None:
+        """How fast px is as a multiple of pypx 3.6.2; `None` if that did not run."""
+        ratios = [run.px.rate / run.pypx.rate for run in self.runs if run.pypx]
+        return Spread.of(ratios) if ratios else None
+
+    def most(self, value: Literal["peak_rss_bytes", "processes", "programs"]) -> int:
+        """The greatest value of px over all runs."""
+        return max(int(getattr(run.px, value)) for run in self.runs)
+
+    def _over_pairs(self, combine: Callable[[Measured, Measured], float]) -> Spread | None:
+        values = [combine(run.px, run.floor) for run in self.runs if run.floor]
+        return Spread.of(values) if values else None
 
 
-def accepts(port: int) -> bool:
-    """Whether the DICOM server on `port` answers a C-ECHO."""
-    argv = [find_program("echoscu"), "-to", "2", "-ta", "5", "-aec", "PXBENCH", "127.0.0.1", str(port)]
-    return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes
+    ----------
+    name : what run.sh is called with; the name of the file selects all its rows
+    title : what is measured, for people
+    unit : of the work, such as "images"
+    budget : what is to be reached, in words
+    floor_is : what the floor is, one line
+    open : makes corpus and servers, yields the case, removes all
+    passes : whether the budget is met; `None` if the row has none
+    ratio_of : whether `ratio` compares rates (more is better) or times (less is better), as the budget does
+    """
+
+    name: str
+    title: str
+    unit: str
+    budget: str
+    floor_is: str
+    open: Callable[[Options], AbstractContextManager[Case]]
+    passes: Callable[[Summary], bool] | None
+    ratio_of: Literal["speed", "time", "time after start-up"] = "speed"
+
+    def ratio(self, summary: Summary) -> Spread | None:
+        """px against its floor in the terms of the budget."""
+        if self.ratio_of == "speed":
+            return summary.speed
+        return summary.time if self.ratio_of == "time" else summary.time_after_startup
+
+
+def alternate(case: Case, options: Options) -> Summary:
+    """Measure floor, px, floor, px …, so that whatever else the machine does hits both alike.
+
+    One run of each before them is not counted.
+    """
+    if case.floor:
+        case.floor()
+    case.px()
+    runs = []
+    for number in range(options.pairs):
+        floor = case.floor() if case.floor else None
+        px = case.px()
+        theirs = case.pypx and options.with_pypx and number < PYPX_RUNS
+        runs.append(Run(floor, px, case.pypx() if case.pypx and theirs else None))
+    return Summary(tuple(runs))
+
+
+def run(
+    argv: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    *,
+    work: float = 1.0,
+    stdin: Path | None = None,
+    stdout: Path | None = None,
+    codes: Iterable[int] = (0,),
+) -> Measured:
+    """Run a command to its end and sample its process tree every 10 ms.
+
+    Parameters
+    ----------
+    env : all of its environment; `None` takes the one of `environment`
+    stdin, stdout : files; without, nothing is given and what is printed is thrown away
+    codes : exit statuses that are expected
+
+    Raises
+    ------
+    BenchError : any other exit status, with the end of stderr
+    """
+    words = [str(word) for word in argv]
+    with tempfile.TemporaryFile() as errors, _reading(stdin) as given, _writing(stdout) as printed:
+        start = time.perf_counter()
+        process = subprocess.Popen(words, env=env or environment(), stdin=given, stdout=printed, stderr=errors)
+        try:
+            with Watch(process.pid) as watch:
+                _, status, used = os.wait4(process.pid, 0)
+                seconds = time.perf_counter() - start
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in codes:
+            errors.seek(0)
+            said = errors.read()[-1000:].decode(errors="replace").strip()
+            raise BenchError(f"{' '.join(words)[:300]}: exit status {process.returncode}: {said}")
+    cpu_s = used.ru_utime + used.ru_stime
+    return Measured(seconds, work, watch.peak_rss_bytes, watch.processes, watch.programs, cpu_s)
+
+
+def _reading(path: Path | None) -> IO[bytes]:
+    return (path or Path(os.devnull)).open("rb")
+
+
+def _writing(path: Path | None) -> IO[bytes]:
+    return (path or Path(os.devnull)).open("wb")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of px and of floors: no PX_* variable, a home of its own, TCP_NODELAY for DCMTK."""
+    home = Path(tempfile.gettempdir()) / "home"
+    return {**clean_environment(home), "TCP_NODELAY": "1", **(extra or {})}
+
+
+def program(name: str) -> str:
+    """Path of a program; the virtual environment comes last, as pynetdicom puts programs of DCMTK's names there.
+
+    Raises
+    ------
+    BenchError : it is not installed
+    """
+    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if Path(folder) != BIN]
+    found = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin", "/usr/bin", str(BIN)]))
+    if found is None:
+        raise BenchError(f"{name} is not installed; ./tests/run.sh installs what the benchmarks need")
+    return found
+
+
+def wait_for(done: Callable[[], bool], what: str, *, poll_s: float = 0.005, timeout_s: float = DEADLINE_S) -> None:
+    """Return as soon as `done` says so; AssertionError after `timeout_s`."""
+    wait_until(done, what, timeout=timeout_s, pause=poll_s)
+
+
+def sync(folder: Path) -> None:
+    """Have everything of the file system of `folder` on disk: `sync -f`, as a floor ends."""
+    subprocess.run([program("sync"), "-f", str(folder)], check=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all in it, and have that on disk too, so that it is not paid for by the next run."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    sync(folder.parent)
 
 
 def machine() -> str:
     """One line on where the figures come from."""
-    return f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{platform.system()} {platform.release()}, {os.cpu_count()} cores ({_cpu()}), {memory:.0f} GiB"
+
+
+def _cpu() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return names[0].partition(":")[2].strip() if names else platform.machine()

@@ -68,6 +68,7 @@ find_missing() {
     done
     has memcached || missing+=(memcached)
     has shellcheck || missing+=(shellcheck)
+    has strace || missing+=(strace)
     has buildah || missing+=(buildah)
     has mmdebstrap || missing+=(mmdebstrap)
 }
@@ -112,7 +113,7 @@ install_package() {
 shell_scripts() {
     local file first
     find . -path ./.git -prune -o -path "./${venv#./}" -prune -o -name '.[!.]*_cache' -prune -o -path ./.px-tour -prune \
-        -o -path ./build -prune -o -path ./tests/golden -prune \
+        -o -path ./build -prune -o -path ./tests/golden -prune -o -path ./benchmarks/.pypx3 -prune \
         -o -type f -size -200k ! -name '*.py' -print | sort | while IFS= read -r file; do
         first=
         IFS= read -r first <"$file" 2>/dev/null || true
