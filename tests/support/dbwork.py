@@ -96,6 +96,17 @@ def set_fields_and_keys(place: Path, number: int, count: int) -> None:
         keys.set("cube", {f"{number}-{index}": {"url": "http://127.0.0.1/"}})
 
 
+def append_to_each_log(place: Path, number: int, count: int) -> None:
+    """Append to each log of one series, two lines at once; the second says which the first was."""
+    database = Database.open_or_create(Layout.of_basemount(place))
+    for index in range(count):
+        for name in ("ledger", "digests", "conflicts"):
+            lines = [
+                {"by": number, "n": index, "of": 2 * part, "SOPInstanceUID": f"{number}.{index}"} for part in (0, 1)
+            ]
+            database.append_log(UID("1.2.3"), name, lines)
+
+
 def append_to_a_full_disk(place: Path, _number: int, count: int) -> None:
     """Append and replace where files may have no more than `count` bytes: the write is cut in its middle."""
     log, table = place / "full.jsonl", place / "full.json"

@@ -127,3 +127,21 @@ def test_steps_of_any_size_with_crashes_between_give_every_line_once(
         assert continued or mark is None or not seen
         seen += [value["n"] for value in values]
     assert seen == written
+
+
+@pytest.mark.parametrize("line", [' {"a": 1}', '{"a": 1}\t ', '\r{"a": 1}\r', "{}", '{"a": "\\n"}'])
+def test_a_line_is_what_json_says_it_is(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "l.jsonl"
+    path.write_bytes(f'{{"n": 0}}\n{line}\n\n{{"n": 2}}\n'.encode())
+    assert read_lines(path)[0] == [{"n": 0}, json.loads(line), {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [('{"a": 1} {"b": 2}\n', 1), ('{"a": 1},{"b": 2}\n', 1), ('{}\n{"a":\n1}\n', 2), ("{}\n[1]\n", 2), ("{}\n \n", 2)],
+)
+def test_a_line_is_one_object(tmp_path: Path, text: str, number: int) -> None:
+    path = tmp_path / "l.jsonl"
+    path.write_text(text)
+    with pytest.raises(DatabaseError, match=f"line {number}: not a JSON object"):
+        read_lines(path)

@@ -25,6 +25,11 @@ _STAT_KEYS = ("blksize", "blocks", "ctime", "dev", "gid", "ino", "mode", "mtime"
 _DEFAULT_IMAGE_NAME = re.compile(r"(?:-?[0-9]{1,12}|_InstanceNumber|None)?-(?P<uid>[0-9.]+)\.dcm", re.ASCII)
 
 
+def text_of(value: object) -> str:
+    """A recorded value; ``""`` where the table says that the file had no such attribute."""
+    return "" if value is None or value == NOT_DEFINED else str(value)
+
+
 def patient_id(instance: Instance) -> str:
     """The key of the patient table."""
     return instance.tag("PatientID", NOT_DEFINED)
@@ -139,7 +144,7 @@ def uid_of_name(name: str, StudyInstanceUID: str, SeriesInstanceUID: str) -> str
 
     The UID of the study or series in that place is what another template put there.
     """
-    found = _DEFAULT_IMAGE_NAME.fullmatch(PurePosixPath(name).name)
+    found = _DEFAULT_IMAGE_NAME.fullmatch(PurePosixPath(name).name if "/" in name else name)
     uid = found["uid"] if found else ""
     return uid if is_uid(uid) and uid not in (StudyInstanceUID, SeriesInstanceUID) else ""
 

@@ -112,7 +112,8 @@ def judge(
     """
     basis = basis_of(expectation, of_series)
     listed = expectation.instances or frozenset()
-    if basis is Basis.LISTED and not all(map(is_uid, held)):  # records of pypx whose UIDs nobody wrote down
+    strange = frozenset(held) - listed  # such as records of pypx whose UIDs nobody wrote down
+    if basis is Basis.LISTED and not all(map(is_uid, strange)):
         expectation, basis = Expectation(count=len(listed)), Basis.COUNTED
     if basis is Basis.UNKNOWN:
         short = bool(listed - frozenset(held))

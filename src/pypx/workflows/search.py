@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
+from pypx.db.entries import text_of
+from pypx.db.index import matching
+from pypx.db.seriestags import SeriesTags, scan
 from pypx.db.smdb import Database
 from pypx.errors import InputError
-from pypx.model.identifiers import UID
+from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import RECORDED_KEYS, UNIQUE_KEY, Level
 from pypx.model.query import MatchingKey
-from pypx.workflows.status import text_of
 
 SHOWN: Mapping[Level, tuple[str, ...]] = {
     Level.PATIENT: ("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
@@ -76,11 +77,11 @@ def search(
         raise InputError(f"search: the level {level.value} cannot be listed; PATIENT, STUDY or SERIES can")
     _check_recorded(database, matches)
     tests = {keyword: _match(keyword, value) for keyword, value in matches.items() if value}
-    shown = dict.fromkeys((*SHOWN[level], *matches))
+    shown = list(dict.fromkeys((*SHOWN[level], *matches)))
     seen: set[str] = set()
-    for tags in _all_series(database):
+    for tags in _found(database, matches, tests, shown):
         unique = tags.get(UNIQUE_KEY[level], "")
-        if unique in seen or not all(test(tags.get(keyword, "")) for keyword, test in tests.items()):
+        if unique in seen:
             continue
         seen.add(unique)
         record: dict[str, str | int] = {keyword: tags.get(keyword, "") for keyword in shown}
@@ -89,42 +90,36 @@ def search(
         yield record
 
 
+def _found(
+    database: Database, matches: Mapping[str, str], tests: Mapping[str, Match], shown: Sequence[str]
+) -> Iterator[Mapping[str, str]]:
+    """The series that match: found by its UID, by the index, or by reading all where pypx 3 recorded more than px."""
+    series = matches.get("SeriesInstanceUID", "")
+    if is_uid(series) and _is_listed(database, UID(series)):
+        every: Iterator[Mapping[str, str]] = iter([SeriesTags(database).read(UID(series))])
+    elif all(keyword in RECORDED_KEYS for keyword in matches):
+        yield from matching(database, tests, shown)
+        return
+    else:
+        every = scan(database)
+    yield from (tags for tags in every if all(test(tags.get(keyword, "")) for keyword, test in tests.items()))
+
+
+def _is_listed(database: Database, series: UID) -> bool:
+    """Whether the study that a series names lists it; if not, another one may."""
+    study = UID(text_of((database.series(series) or {}).get("StudyInstanceUID")))
+    return bool(study) and series in database.series_of_study(study)
+
+
 def _check_recorded(database: Database, keywords: Iterable[str]) -> None:
     """Refuse tags that are not recorded; tables of pypx 3 may have any, so they are looked for there."""
     missing = {keyword for keyword in keywords if keyword not in RECORDED_KEYS}
-    for tags in _all_series(database) if missing else ():
+    for tags in scan(database) if missing else ():
         missing -= tags.keys()
         if not missing:
             return
     if missing:
         raise InputError(f"search: {min(missing)} is not recorded; recorded are {', '.join(RECORDED_KEYS)}")
-
-
-def _all_series(database: Database) -> Iterator[dict[str, str]]:
-    """Each series on record with all that its tables say of it, the tables of the series last."""
-    patients: dict[str, dict[str, str]] = {}
-    studies: dict[str, dict[str, str]] = {}
-    for uid in database.series_uids():
-        series = _texts(database.series(uid))
-        study = UID(series.get("StudyInstanceUID", ""))
-        patient = series.get("PatientID", "")
-        if patient not in patients:
-            patients[patient] = _texts(database.patient(patient)) if patient else {}
-        if study not in studies:
-            studies[study] = _texts(database.study(study)) if study else {}
-        header = _header(database.study_series(study, uid)) if study else {}
-        yield patients[patient] | studies[study] | header | series | {"SeriesInstanceUID": uid}
-
-
-def _texts(fields: Mapping[str, Any] | None) -> dict[str, str]:
-    return {name: text_of(value) for name, value in (fields or {}).items() if not isinstance(value, list | dict)}
-
-
-def _header(fields: Mapping[str, Any] | None) -> dict[str, str]:
-    block = (fields or {}).get("DICOM")
-    if not isinstance(block, dict):
-        return {}
-    return {name: text_of(item.get("value") if isinstance(item, dict) else item) for name, item in block.items()}
 
 
 def _match(keyword: str, value: str) -> Match:

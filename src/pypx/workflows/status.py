@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pypx.db.entries import text_of
 from pypx.db.smdb import Database
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import FindResult, SeriesStatus
@@ -141,8 +142,3 @@ def ref_of_series(database: Database, series: UID, study: UID | None = None) -> 
         SeriesInstanceUID=series,
         SeriesDescription=text_of(fields.get("SeriesDescription")),
     )
-
-
-def text_of(value: object) -> str:
-    """A recorded value; ``""`` where the table says that the file had no such attribute."""
-    return "" if value is None or value == "Not defined" else str(value)
