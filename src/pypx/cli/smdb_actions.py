@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,27 +11,23 @@ from pypx.cli import inputs
 from pypx.cli.console import Console, OutputFormat
 from pypx.cli.options import given, note_missing
 from pypx.compat import smdb_json
+from pypx.compat.smdb_actions import ACTIONS, SERVICES
 from pypx.db.service_keys import ServiceKeys
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PxError
-from pypx.model.identifiers import parse_uid
-from pypx.workflows import smdb, status
+from pypx.model.identifiers import UID, parse_uid
+from pypx.workflows import smdb
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
+    from pypx.model.records import Instance
     from pypx.services.dcmtk import Limits, Programs
 
 Document = dict[str, Any]
 
-_ACTIONS = (
-    "mapsUpdateForFile", "imageDirsPatientID", "imageDirsSeriesInstanceUID", "mapsUpdateForPatient",
-    "seriesDirLocation", "DBtablesGet", "endOfStudy", "swift", "storage", "CUBE", "PACS",
-)  # fmt: skip
-"""What an action may contain, in the order in which pypx looked for it."""
-
 _TABLES = "patientData_DBtablesGet, studyData_DBtablesGet, seriesData_DBtablesGet"
 
-_SERVICES = {name.lower(): name for name in ("swift", "storage", "CUBE", "PACS")}
+_SERVICES = {name.lower(): name for name in SERVICES}
 
 
 def run_action(action: str, text: str, file: str, layout: Layout, out: Console) -> int:
@@ -48,86 +45,60 @@ def run_action(action: str, text: str, file: str, layout: Layout, out: Console) 
     """
     answer = Console(OutputFormat.JSON, out.verbosity)
     with answer.failing(PxError, lambda error: smdb_json.failure(action, str(error))):
-        kind = next((known for known in _ACTIONS if known in action), None) or _SERVICES.get(action.lower())
+        kind = next((known for known in ACTIONS if known in action), None) or _SERVICES.get(action.lower())
         if kind is None:
-            raise InputError(f"--action {action}: there are {', '.join(_ACTIONS).replace('DBtablesGet', _TABLES)}")
+            raise InputError(f"--action {action}: there are {', '.join(ACTIONS).replace('DBtablesGet', _TABLES)}")
         if kind == "DBtablesGet" and not any(part in action for part in ("atient", "tudy", "eries")):
             raise InputError(f"--action {action}: of which tables? There are {_TABLES}")
-        document = _document(kind, action, text, file, layout)
+        document = ACTIONS[kind](_Asked(action, text, file, layout))
     if answer.verbosity:
         answer.document(document)
     return 0 if document["status"] else PxError.exit_code
 
 
-def _document(kind: str, action: str, text: str, file: str, layout: Layout) -> Document:
-    if kind in _SERVICES.values():
-        keys = ServiceKeys(layout)
-        if text.strip():
-            keys.set(kind, inputs.parse_object(text, "--actionArgs", "object of service entries"))
-        spelled = action if action.lower() in _SERVICES else kind
-        return smdb_json.service_document(spelled, keys.masked(kind))
-    if kind.startswith("mapsUpdate"):
-        return _maps_update(kind, text, file, Database.open(layout))
-    return _looked_up(kind, action, text, file, Database.open(layout))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options of ``px smdb --action`` name."""
 
+    action: str
+    text: str
+    named: str
+    layout: Layout
 
-def _maps_update(kind: str, text: str, file: str, database: Database) -> Document:
-    if kind == "mapsUpdateForFile":
-        return smdb_json.maps_update_document(smdb.record_file(database, Path(_needed(file, "a file"))), database)
-    patient = _needed(text, "a PatientID")
-    images = smdb.images_of_patient(database, patient)
-    files = smdb.record_patient(database, patient)
-    return smdb_json.maps_update_patient_document(patient, images, files, database)
+    def file(self) -> Path:
+        return Path(_needed(self.named, "a file"))
 
+    def instance(self) -> Instance:
+        from pypx.services.dicomfile import read_instance
 
-def _looked_up(kind: str, action: str, text: str, file: str, database: Database) -> Document:
-    if kind == "DBtablesGet":
-        return _tables(action, Path(_needed(file, "a file")), database)
-    if kind == "imageDirsPatientID":
-        patient = _needed(text, "a PatientID")
-        return smdb_json.image_dirs_patient_document(patient, smdb.images_of_patient(database, patient), database)
-    if kind == "endOfStudy":
-        return _end_of_study(_needed(text, "a StudyInstanceUID"), database)
-    wanted = text or str(given("SeriesInstanceUID") or "")
-    series = parse_uid(_needed(wanted, "a SeriesInstanceUID"), "SeriesInstanceUID")
-    images = smdb.images_of_series(database, series)
-    if kind == "imageDirsSeriesInstanceUID":
-        return smdb_json.image_dirs_series_document(images, database)
-    directory = str(images.directories[0]) if images.directories else None
-    return {"status": directory is not None, "seriesDirLocation": directory}
+        return read_instance(self.file(), frozenset({"PatientID"}))
+
+    def patient(self) -> str:
+        return _needed(self.text, "a PatientID")
+
+    def series(self) -> UID:
+        wanted = self.text or str(given("SeriesInstanceUID") or "")
+        return parse_uid(_needed(wanted, "a SeriesInstanceUID"), "SeriesInstanceUID")
+
+    def located_series(self) -> UID:
+        return self.series()
+
+    def study(self) -> UID:
+        return parse_uid(_needed(self.text, "a StudyInstanceUID"), "StudyInstanceUID")
+
+    def spelled(self, kind: str) -> str:
+        return self.action if self.action.lower() in _SERVICES else kind
+
+    def entries(self) -> Mapping[str, Any] | None:
+        if not self.text.strip():
+            return None
+        return inputs.parse_object(self.text, "--actionArgs", "object of service entries")
 
 
 def _needed(text: str, what: str) -> str:
     if not text.strip():
         raise InputError(f"{what} is needed")
     return text
-
-
-def _tables(action: str, file: Path, database: Database) -> Document:
-    from pypx.services.dicomfile import read_instance
-
-    instance = read_instance(file, frozenset({"PatientID"}))
-    return smdb_json.tables_document(
-        action,
-        database,
-        series=instance.SeriesInstanceUID,
-        study=instance.StudyInstanceUID,
-        PatientID=instance.tag("PatientID"),
-        image=file.name,
-    )
-
-
-def _end_of_study(text: str, database: Database) -> Document:
-    """Whether a study has arrived whole: each of its recorded series as far as its PACS announced it."""
-    from pypx.model.outcomes import SeriesState
-
-    study = parse_uid(text, "StudyInstanceUID")
-    series = list(status.series_status(status.refs_of_study(database, study), database))
-    return {
-        "status": bool(series) and all(one.state is SeriesState.COMPLETE for one in series),
-        "StudyInstanceUID": study,
-        "series": {one.series.SeriesInstanceUID: one.state.value for one in series},
-    }
 
 
 def image_directories(series: str | None, patient: str | None, layout: Layout) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from pypx.cli.console import Console
 from pypx.cli.records import RECORD_FORMAT
 from pypx.cli.render import show_records
+from pypx.db.files import os_errors
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, PartialError
@@ -115,7 +116,9 @@ def run_rebuild(layout: Layout, jobs: int, out: Console) -> int:
     -------
     Exit code: 0, or 3 if some files are no whole DICOM files
     """
-    if not layout.data.is_dir():
+    with os_errors("read", layout.data):
+        found = layout.data.is_dir()
+    if not found:
         raise DatabaseError(f"{layout.data}: there are no images to rebuild the tables from; name the BASEMOUNT")
     with out.progress("files") as advance:
         done = rebuilding.rebuild(Database.open_or_create(layout), jobs=jobs, progress=advance)
