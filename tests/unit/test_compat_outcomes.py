@@ -12,8 +12,9 @@ from pypx.compat.commands import move_command
 from pypx.compat.move_json import echo_document, echo_error_document, move_document, move_error_document
 from pypx.compat.repack_json import to_document
 from pypx.errors import PeerRejectedError, PeerUnreachableError
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID, AETitle
-from pypx.model.outcomes import EchoOutcome, FileOutcome, FileState, MoveOutcome, MoveState
+from pypx.model.outcomes import EchoOutcome, MoveOutcome, MoveState
 from pypx.model.peers import PacsNode
 from pypx.model.records import Instance, SeriesRef
 from support import golden

@@ -15,10 +15,11 @@ import pytest
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID
-from pypx.model.outcomes import FileOutcome, FileState
 from pypx.model.packpath import DEFAULT_TEMPLATES, Templates
 from pypx.workflows import filing
+from pypx.workflows.batches import Begun
 from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
 from pypx.workflows.placing import Placement
 from pypx.workflows.repack import RepackOptions, RepackSummary, repack
@@ -490,14 +491,14 @@ def test_what_cannot_be_looked_into_is_named_and_what_is_no_file_is_told(
 def test_interrupted_repack_records_what_it_has_placed(
     spot: Spot, monkeypatch: pytest.MonkeyPatch, end: type[BaseException]
 ) -> None:
-    add = Filer.add
+    finish = Filer.finish
 
-    def interrupted(filer: Filer, source: Path) -> None:
-        if source == spot.made.files[2].path:
+    def interrupted(filer: Filer, begun: Begun) -> None:
+        if begun.source == spot.made.files[2].path:
             raise end
-        add(filer, source)
+        finish(filer, begun)
 
-    monkeypatch.setattr(Filer, "add", interrupted)
+    monkeypatch.setattr(Filer, "finish", interrupted)
     with pytest.raises(end):
         list(repack([spot.sent], Database.open_or_create(spot.layout)))
     assert len(spot.data()) == len(spot.records()) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from pypx.errors import InputError, PxError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
-    from pypx.model.outcomes import FileOutcome
+    from pypx.model.fileoutcomes import FileOutcome
     from pypx.workflows.repack import RepackSummary
 
 _EPILOG = options.epilog(
@@ -94,9 +95,8 @@ def command(
         skipped.append(path)
         out.detail(f"{path}: skipped: {kind}")
 
-    with out.progress("files") as advance:
-        outcomes = _watched(repack(sources, database, chosen, advance, skip), summary, out)
-        _show(outcomes, summary, out, moved=move)
+    with out.progress("files") as advance, closing(repack(sources, database, chosen, advance, skip)) as outcomes:
+        _show(_watched(outcomes, summary, out), summary, out, moved=move)
     if skipped:
         out.note(f"px repack: {len(skipped)} links and special files were skipped (-v names them)")
     summary.check()
@@ -113,7 +113,7 @@ def _legacy_sources(xcrdir: str | None, xcrfile: str | None, xcrdirfile: str | N
 
 def _watched(outcomes: Iterator[FileOutcome], summary: RepackSummary, out: Console) -> Iterator[FileOutcome]:
     """Count the outcomes as they pass, and name what is not as it should be."""
-    from pypx.model.outcomes import FileState
+    from pypx.model.fileoutcomes import FileState
 
     for outcome in outcomes:
         summary.take(outcome)
@@ -134,10 +134,12 @@ def _show(outcomes: Iterator[FileOutcome], summary: RepackSummary, out: Console,
             summary.check()
         out.document(document)
         return
-    from pypx.cli.records import file_record
+    if out.jsonl:
+        from pypx.cli.records import file_record
 
-    for outcome in outcomes:
-        if out.jsonl:
+        for outcome in outcomes:
             out.record(file_record(outcome))
-    if not out.jsonl:
+    else:
+        for _ in outcomes:
+            pass  # counted as it passes, and named where there is something to say
         out.line(", ".join(f"{count} {state.value}" for state, count in summary.counts.items() if count) or "no files")

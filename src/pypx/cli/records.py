@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pypx.model.fileoutcomes import FileOutcome
 from pypx.model.keywords import Level
-from pypx.model.outcomes import FileOutcome, MoveOutcome, SeriesStatus
+from pypx.model.outcomes import MoveOutcome, SeriesStatus
 
 RECORD_FORMAT = 1
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from pypx.compat.legacy_call import Answer, Call
 from pypx.compat.repack_json import to_document
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PxError
-from pypx.model.outcomes import FileOutcome, FileState
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.workflows.placing import Placement
 from pypx.workflows.repack import RepackOptions, RepackSummary, repack
 
@@ -33,9 +34,10 @@ def run(call: Call) -> Answer:
             substrings=substrings,
         )
         summary = RepackSummary()
-        for outcome in _told(repack([source], database, options), call):
-            outcomes.append(outcome)
-            summary.take(outcome)
+        with closing(repack([source], database, options)) as filed:
+            for outcome in _told(filed, call):
+                outcomes.append(outcome)
+                summary.take(outcome)
         summary.check()
     except PxError as error:
         document = to_document(outcomes, cleaned=cleanup) | {"status": False, "error": str(error)}

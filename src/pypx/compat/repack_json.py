@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pypx.model.outcomes import FileOutcome, FileState
+from pypx.model.fileoutcomes import FileOutcome, FileState
 
 _KEPT = frozenset({FileState.FILED, FileState.DUPLICATE})
 

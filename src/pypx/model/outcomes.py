@@ -12,7 +12,7 @@ from pypx.model.identifiers import UID
 from pypx.model.keywords import Level
 from pypx.model.peers import PacsNode
 from pypx.model.query import Query
-from pypx.model.records import Element, Instance, SeriesRef
+from pypx.model.records import Element, SeriesRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +138,6 @@ class MoveOutcome:
         if self.state is MoveState.NOT_ASKED:
             return None
         return Level.IMAGE if self.instances else Level.SERIES
-
-
-class FileState(str, Enum):
-    """What became of one file."""
-
-    FILED = "filed"
-    DUPLICATE = "duplicate"
-    CONFLICT = "conflict"
-    REJECTED = "rejected"
-
-
-@dataclass(frozen=True, slots=True)
-class FileOutcome:
-    """One file on its way into the BASEMOUNT.
-
-    `file` is where the instance now is; `reason` says why a file was rejected or set aside, `stays` why a source that
-    was to be removed is still there.
-    """
-
-    source: Path
-    state: FileState
-    instance: Instance | None = None
-    file: Path | None = None
-    reason: str | None = None
-    stays: str | None = None
 
 
 class SeriesState(str, Enum):

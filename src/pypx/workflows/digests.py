@@ -13,16 +13,18 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pypx.db.smdb import Database
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID
-from pypx.model.outcomes import FileOutcome, FileState
 from pypx.model.records import ImageRecord
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 LOG = "digests"
 _BLOCK = 1 << 20
@@ -95,24 +97,33 @@ def _digest(line: dict[str, Any]) -> Digest | None:
 
 
 class Digesting:
-    """Makes checksums of filed files: in a thread beside the filing, or, without `beside`, when `work` is called."""
+    """Makes checksums of filed files: in a thread beside the filing, or, without `beside`, when `work` is called.
+
+    Files whose checksum was made on the way, as they were copied, are not read again.
+    """
 
     def __init__(self, database: Database, *, beside: bool = True) -> None:
         self._database = database
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="px-digest") if beside else None
+        self._beside = beside
+        self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[_Pending] = deque(maxlen=_MOST_LATER)
 
     def take(self, outcomes: Iterable[FileOutcome]) -> None:
         """Take what was filed."""
         for outcome in outcomes:
             if outcome.state is FileState.FILED and outcome.instance is not None and outcome.file is not None:
-                future = self._pool.submit(checksum, outcome.file) if self._pool else None
                 instance = outcome.instance
-                self._pending.append(
-                    _Pending(instance.SeriesInstanceUID, instance.SOPInstanceUID, outcome.file, future)
-                )
-        if self._pool is not None and len(self._pending) >= _MOST:
+                crc32 = self._begin(outcome.file) if outcome.crc32 is None and self._beside else outcome.crc32
+                self._pending.append(_Pending(instance.SeriesInstanceUID, instance.SOPInstanceUID, outcome.file, crc32))
+        if self._beside and len(self._pending) >= _MOST:
             self._write(math.inf)
+
+    def _begin(self, file: Path) -> Future[str]:
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - kept out of start-up
+
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="px-digest")
+        return self._pool.submit(checksum, file)
 
     def work(self, seconds: float) -> bool:
         """Make checksums for about so long; whether some are left."""
@@ -132,7 +143,7 @@ class Digesting:
         while self._pending and time.monotonic() < deadline:
             one = self._pending.popleft()
             with suppress(OSError):  # gone already; whoever verifies will say so
-                crc32 = checksum(one.file) if one.future is None else one.future.result()
+                crc32 = one.checksum()
                 by_series.setdefault(one.series, []).append((one.SOPInstanceUID, crc32))
         for series, sums in by_series.items():
             records = self._database.images(series)
@@ -145,7 +156,12 @@ class _Pending:
     series: UID
     SOPInstanceUID: UID
     file: Path
-    future: Future[str] | None
+    crc32: str | Future[str] | None
+
+    def checksum(self) -> str:
+        if self.crc32 is None:
+            return checksum(self.file)
+        return self.crc32 if isinstance(self.crc32, str) else self.crc32.result()
 
 
 def digest_of(record: ImageRecord, crc32: str) -> Digest:

@@ -14,26 +14,31 @@ So a record exists for durable files only, and a source is gone only when its re
 from __future__ import annotations
 
 import itertools
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pypx.db.layout import Layout
+from pypx.db.checkpoints import reached
+from pypx.db.layout import Layout, Modes
 from pypx.db.smdb import Database
-from pypx.db.tables import locked, sync_filesystem, write_file
+from pypx.db.tables import locked, make_dirs, sync_filesystem, write_file
 from pypx.errors import InvalidDicomError
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID
 from pypx.model.keywords import RECORDED_KEYS
-from pypx.model.outcomes import FileOutcome, FileState
 from pypx.model.packpath import MAX_FILE_BYTES, Templates, legal_component, pack_path
 from pypx.model.records import ImageRecord, Instance
 from pypx.services.dicomfile import read_instance, same_instance
+from pypx.workflows.batches import Batch, Begun, Entry, Refusal, by_series, copy_of
+from pypx.workflows.copying import SMALL, Copier
 from pypx.workflows.placing import Placement, place, same_file, set_aside
 
 BATCH_FILES = 256
 BATCH_S = 1.0
+_MAX_ANNOUNCED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +67,29 @@ class SeriesFiled:
 
 
 @dataclass(slots=True)
-class _Entry:
-    """An instance on its way; `placed`: the name `file` is there because of us."""
-
-    source: Path
-    instance: Instance
-    size: int
-    file: Path
-    state: FileState = FileState.FILED
-    reason: str | None = None
-    placed: bool = False
-
-    def outcome(self) -> FileOutcome:
-        return FileOutcome(self.source, self.state, self.instance, self.file, self.reason)
-
-
-@dataclass(slots=True)
 class Filer:
     """Files closed files into one BASEMOUNT, batch by batch.
 
-    Not for several threads; any number of processes may work on one BASEMOUNT at once.  An exception of
-    :meth:`add` or :meth:`commit` loses nothing: the sources are there; :meth:`discard` the batch and add them again.
+    Any number of processes may work on one BASEMOUNT at once.  An exception of :meth:`add` or :meth:`commit` loses
+    nothing: the sources are there; :meth:`discard` the batch and add them again.
+
+    Not for several threads, with one exception: while one of them adds files, another may :meth:`record` the batches
+    that were :meth:`cut` off, in their order.  To the names and the records both are then as two processes.
     """
 
     database: Database
     options: FilingOptions = field(default_factory=FilingOptions)
     on_series: Callable[[SeriesFiled], None] | None = None
-    _batch: list[_Entry | FileOutcome] = field(default_factory=list, init=False)
+    _batch: Batch = field(default_factory=Batch, init=False)
     _announced: set[tuple[UID, UID]] = field(default_factory=set, init=False)
-    _began: float = field(default=0.0, init=False)
     _templates: Templates = field(init=False)
     _keywords: frozenset[str] = field(init=False)
+    _tree: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._templates = self.options.templates or self.database.templates
         self._keywords = frozenset(RECORDED_KEYS) | self._templates.keywords()
+        self._tree = f"{self.layout.data.absolute()}{os.sep}"
 
     @property
     def layout(self) -> Layout:
@@ -106,7 +99,13 @@ class Filer:
     @property
     def due(self) -> bool:
         """Whether the batch is to be committed: 256 files, or one second old."""
-        return len(self._batch) >= BATCH_FILES or (bool(self._batch) and time.monotonic() - self._began >= BATCH_S)
+        files = len(self._batch.items)
+        return files >= BATCH_FILES or (files > 0 and time.monotonic() - self._batch.began >= BATCH_S)
+
+    @property
+    def filling(self) -> int:
+        """Bytes of the batch."""
+        return self._batch.size
 
     def add(self, source: Path) -> None:
         """Take one closed file into the batch.
@@ -115,23 +114,52 @@ class Filer:
         ------
         OSError : it cannot be read, or there is no room for it
         """
-        if not self._batch:
-            self._began = time.monotonic()
+        self.finish(self.begin(source))
+
+    def begin(self, source: Path, copier: Copier | None = None) -> Begun:
+        """Read the header of a closed file, and let `copier` copy it meanwhile if it is large; then `finish` it.
+
+        Several may have begun; they are finished in the order in which they are to come into the batch.
+
+        Raises
+        ------
+        OSError : it cannot be read, or no directory made for it
+        """
         try:
             instance = self.read(source)
         except InvalidDicomError as error:
-            self.refuse(source, str(error))
+            return Refusal(source, str(error))
+        target = self.layout.data / pack_path(self._templates, instance.tags).file
+        entry = Entry(source, instance, source.stat().st_size, target)
+        if copier is not None and entry.size > SMALL and self._copies and not os.path.lexists(target):
+            make_dirs(target.parent, self.layout.modes.directory)
+            entry.copying = copier.begin(source, target.parent, self.layout.modes.file)
+        return entry
+
+    def finish(self, begun: Begun) -> None:
+        """Give a file that was begun its name, and take it into the batch.
+
+        Raises
+        ------
+        OSError : it cannot be copied
+        """
+        if isinstance(begun, Refusal):
+            self.refuse(begun.source, begun.reason)
             return
-        entry = self._place(source, instance)
-        self._batch.append(entry)
-        if entry.state is FileState.FILED:
-            self._announce(entry)
+        self._place(begun)
+        self._batch.add(begun)
+        if begun.state is FileState.FILED:
+            self._announce(begun)
 
     def refuse(self, source: Path, reason: str) -> None:
         """Take a file into the batch that is not to be filed: set aside, or left where it is."""
         folder = self.options.rejected
-        kept = None if folder is None else keep_rejected(source, folder, reason)
-        self._batch.append(FileOutcome(source, FileState.REJECTED, file=kept, reason=reason))
+        kept = None if folder is None else keep_rejected(source, folder, reason, self.layout.modes)
+        self._batch.add(FileOutcome(source, FileState.REJECTED, file=kept, reason=reason))
+
+    def take(self, outcome: FileOutcome) -> None:
+        """Take an outcome into the batch that was settled elsewhere, to come out in its turn."""
+        self._batch.add(outcome)
 
     def commit(self) -> list[FileOutcome]:
         """Make the batch durable, record it, remove the sources that are to go.
@@ -145,18 +173,31 @@ class Filer:
         DatabaseError : the records could not be written
         OSError : the files could not be synchronised
         """
-        if any(item.file is not None for item in self._batch):
+        outcomes = self.record(self._batch)
+        self._batch = Batch()
+        return outcomes
+
+    def cut(self) -> Batch:
+        """End the batch and begin the next; whoever calls this has it recorded."""
+        batch, self._batch = self._batch, Batch()
+        return batch
+
+    def record(self, batch: Batch) -> list[FileOutcome]:
+        """Do with a batch that was `cut` off what `commit` does with the one that is being filled."""
+        if any(item.file is not None for item in batch.items):
             self._sync()
-        for entries in _by_series(item for item in self._batch if isinstance(item, _Entry)):
+        reached("filing.synced")
+        for entries in by_series(item for item in batch.items if isinstance(item, Entry)):
             self._record(entries)
-        outcomes = [item.outcome() if isinstance(item, _Entry) else item for item in self._batch]
+        reached("filing.recorded")
+        outcomes = [item.outcome() if isinstance(item, Entry) else item for item in batch.items]
         outcomes = [self._remove_source(outcome) for outcome in outcomes]
-        self.discard()
+        reached("filing.removed")
         return outcomes
 
     def discard(self) -> None:
         """Forget the batch; its sources are still there, and adding them again does no harm."""
-        self._batch = []
+        self._batch = Batch()
         self._announced = set()
 
     def read(self, source: Path) -> Instance:
@@ -170,39 +211,61 @@ class Filer:
 
     # The steps, in order.
 
-    def _place(self, source: Path, instance: Instance) -> _Entry:
-        target = self.layout.data / pack_path(self._templates, instance.tags).file
-        entry = _Entry(source, instance, source.stat().st_size, target)
+    @property
+    def _copies(self) -> bool:
+        return self.options.placement is Placement.COPY
+
+    def _place(self, entry: Entry) -> None:
+        target = entry.file
         while True:
-            if place(source, entry.file, self.options.placement) or same_file(source, entry.file):
+            if self._give_name(entry) or same_file(entry.source, entry.file):
                 entry.placed = True
-                return entry
+                reached("filing.placed")
+                return
             try:
                 there = _taken_by(entry)
             except FileNotFoundError:
                 continue  # whoever had the name has just given it up
             except InvalidDicomError as error:
                 # Only a power failure before the sync leaves a final name on a file that is not whole.
-                keep_rejected(entry.file, self.layout.incoming / "rejected", f"found at {entry.file}: {error}")
+                folder = self.layout.incoming / "rejected"
+                keep_rejected(entry.file, folder, f"found at {entry.file}: {error}", self.layout.modes)
                 entry.file.unlink()
                 continue
             if there is None:
-                return entry
-            apart = _apart(target, instance.SOPInstanceUID)
-            if there == instance.SOPInstanceUID or entry.file == apart:
+                return
+            apart = _apart(target, entry.instance.SOPInstanceUID)
+            if there == entry.instance.SOPInstanceUID or entry.file == apart:
                 self._conflict(entry, entry.file)
-                return entry
+                return
             entry.file = apart
 
-    def _announce(self, entry: _Entry) -> None:
+    def _give_name(self, entry: Entry) -> bool:
+        """Let `entry.file` name the bytes of the source; ``False``: the name is taken."""
+        if not self._copies:
+            return place(entry.source, entry.file, self.options.placement, self.layout.modes)
+        copy = copy_of(entry, self.layout.modes)
+        if copy is None:
+            return place(entry.source, entry.file, Placement.COPY, self.layout.modes)
+        try:
+            if not copy.give_name(entry.file):
+                return False
+            entry.crc32 = copy.crc32
+            return True
+        finally:
+            copy.close()
+
+    def _announce(self, entry: Entry) -> None:
         """Write the tables of a series when its first file comes, not when all wait for its last to be durable."""
         instance = entry.instance
         key = (instance.StudyInstanceUID, instance.SeriesInstanceUID)
         if key not in self._announced and instance.SOPInstanceUID not in self.database.images(key[1]):
             self.database.add_headers(instance, entry.file.parent)
+        if len(self._announced) >= _MAX_ANNOUNCED:
+            self._announced.clear()
         self._announced.add(key)
 
-    def _conflict(self, entry: _Entry, other: Path) -> None:
+    def _conflict(self, entry: Entry, other: Path) -> None:
         """Keep an instance that came again with other content than `other`, beside it a text file that says so."""
         uid = entry.instance.SOPInstanceUID
         entry.state = FileState.CONFLICT
@@ -213,11 +276,13 @@ class Filer:
             (f"{uid}.{number}.dcm" for number in itertools.count(1)),
             move=self.options.placement is Placement.MOVE,
             known=_same_content,
+            modes=self.layout.modes,
         )
         why = _reason_file(entry.file)
         if not why.exists():  # the same conflict again is kept once
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            write_file(why, f"{now} {entry.reason}: {self.layout.relative(other)}\n".encode())
+            text = f"{now} {entry.reason}: {self.layout.relative(other)}\n"
+            write_file(why, text.encode(), self.layout.modes.file)
 
     def _sync(self) -> None:
         sync_filesystem(self.layout.data)
@@ -225,10 +290,10 @@ class Filer:
         if incoming.is_dir() and incoming.stat().st_dev != self.layout.data.stat().st_dev:
             sync_filesystem(incoming)
 
-    def _record(self, entries: list[_Entry]) -> None:
+    def _record(self, entries: list[Entry]) -> None:
         """Records of one series, under a lock that only filing takes: of two processes, one comes first."""
         series = entries[0].instance.SeriesInstanceUID
-        with locked(self.layout.lock("filing", series)):
+        with locked(self.layout.lock("filing", series), modes=self.layout.modes):
             recorded = dict(self.database.images(series))
             before = len(recorded)
             fresh = [(entry, record) for entry in entries if (record := self._settle(entry, recorded)) is not None]
@@ -243,7 +308,7 @@ class Filer:
             study = fresh[0][0].instance.StudyInstanceUID
             self.on_series(SeriesFiled(study, series, len(recorded) - before, len(recorded)))
 
-    def _settle(self, entry: _Entry, recorded: dict[UID, ImageRecord]) -> ImageRecord | None:
+    def _settle(self, entry: Entry, recorded: dict[UID, ImageRecord]) -> ImageRecord | None:
         """The record to add for a placed file, if it is to get one; `recorded` is brought up to date."""
         if entry.state is not FileState.FILED:
             return None
@@ -256,13 +321,14 @@ class Filer:
         if known is not None and self._is_elsewhere(entry, self.layout.resolve(known.file)):
             return None
         if not entry.file.exists():  # the name was somebody else's, who has withdrawn it since
-            entry.placed = place(entry.source, entry.file, self.options.placement)
+            entry.placed = place(entry.source, entry.file, self.options.placement, self.layout.modes)
+            entry.crc32 = None
             self._sync()
         now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
         recorded[uid] = ImageRecord(uid, file, entry.size, now)
         return recorded[uid]
 
-    def _is_elsewhere(self, entry: _Entry, other: Path) -> bool:
+    def _is_elsewhere(self, entry: Entry, other: Path) -> bool:
         """Whether the BASEMOUNT already has the instance in `other` (filed by another template, or other values)."""
         placed = entry.file
         try:
@@ -284,7 +350,7 @@ class Filer:
         """Remove a source whose content is durable elsewhere; never a file of the tree itself."""
         if self.options.placement is not Placement.MOVE or outcome.file is None:
             return outcome
-        if self.layout.data.absolute() not in outcome.source.absolute().parents:
+        if not str(outcome.source.absolute()).startswith(self._tree):
             try:
                 outcome.source.unlink(missing_ok=True)
             except OSError as error:
@@ -294,10 +360,10 @@ class Filer:
         return outcome
 
 
-def keep_rejected(file: Path, folder: Path, reason: str) -> Path:
+def keep_rejected(file: Path, folder: Path, reason: str, modes: Modes) -> Path:
     """Keep a file that is of no use in `folder`, beside it a text file that says why; the file itself stays."""
-    kept = set_aside(file, folder, _numbered(file.name), move=True)
-    write_file(_reason_file(kept), f"{reason}\n".encode())
+    kept = set_aside(file, folder, _numbered(file.name), move=True, modes=modes)
+    write_file(_reason_file(kept), f"{reason}\n".encode(), modes.file)
     return kept
 
 
@@ -311,7 +377,7 @@ def _numbered(name: str) -> Iterator[str]:
         yield f"{name}.{number}"
 
 
-def _taken_by(entry: _Entry) -> UID | None:
+def _taken_by(entry: Entry) -> UID | None:
     """Whose file has the name: ``None`` if it is this very instance with this very content."""
     there = read_instance(entry.file, frozenset()).SOPInstanceUID
     if there == entry.instance.SOPInstanceUID and same_instance(entry.source, entry.file):
@@ -328,10 +394,3 @@ def _apart(target: Path, uid: UID) -> Path:
 
 def _same_content(first: Path, second: Path) -> bool:
     return same_file(first, second) or same_instance(first, second)
-
-
-def _by_series(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    groups: dict[UID, list[_Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.instance.SeriesInstanceUID, []).append(entry)
-    yield from groups.values()

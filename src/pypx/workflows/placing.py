@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
-from pypx.db.layout import FILE_MODE
+from pypx.db.files import set_mode
+from pypx.db.layout import Modes
 from pypx.db.tables import make_dirs
+from pypx.workflows.copying import copy_bytes, copy_unnamed
 
+_MODES = Modes()
 _NO_LINKS = frozenset({
     errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL,
 })  # fmt: skip
-_NO_UNNAMED = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS})
 
 
 class Placement(str, Enum):
@@ -37,10 +36,10 @@ class Placement(str, Enum):
     MOVE = "move"
 
 
-def place(source: Path, target: Path, placement: Placement) -> bool:
+def place(source: Path, target: Path, placement: Placement, modes: Modes = _MODES) -> bool:
     """Let `target` name the bytes of `source`, if nothing has that name yet.
 
-    Directories on the way are made.  The mode of a copied or moved file becomes 0640.
+    Directories on the way are made.  A copied or moved file gets the permissions that `modes` say.
 
     Returns
     -------
@@ -50,15 +49,14 @@ def place(source: Path, target: Path, placement: Placement) -> bool:
     ------
     OSError : `source` cannot be read, or `target` not written (no space, no permission)
     """
-    if not target.parent.is_dir():
-        make_dirs(target.parent)
-    return _place(source, target, placement)
+    make_dirs(target.parent, modes.directory)
+    return _place(source, target, placement, modes.file)
 
 
-def _place(source: Path, target: Path, placement: Placement) -> bool:
+def _place(source: Path, target: Path, placement: Placement, mode: int) -> bool:
     if placement is Placement.LINK or (placement is Placement.MOVE and _can_go(source)):
         try:
-            _link(source, target, own=placement is Placement.MOVE)
+            _link(source, target, mode if placement is Placement.MOVE else None)
         except FileExistsError:
             return False
         except OSError as error:
@@ -66,7 +64,7 @@ def _place(source: Path, target: Path, placement: Placement) -> bool:
                 raise
         else:
             return True
-    return not os.path.lexists(target) and _copy(source, target)
+    return not os.path.lexists(target) and _copy(source, target, mode)
 
 
 def _can_go(source: Path) -> bool:
@@ -74,50 +72,41 @@ def _can_go(source: Path) -> bool:
     return os.access(source.parent, os.W_OK | os.X_OK)
 
 
-def _link(source: Path, target: Path, *, own: bool) -> None:
+def _link(source: Path, target: Path, mode: int | None) -> None:
     status = source.lstat()
-    if own and status.st_mode & 0o7777 != FILE_MODE:
-        source.chmod(FILE_MODE)
+    if mode is not None and status.st_mode & 0o7777 != mode:
+        source.chmod(mode)
     os.link(source.resolve() if source.is_symlink() else source, target)
 
 
-def _copy(source: Path, target: Path) -> bool:
-    with source.open("rb") as reader:
-        try:
-            descriptor = os.open(target.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE)
-        except OSError as error:
-            if error.errno not in _NO_UNNAMED or not target.parent.is_dir():
-                raise
-            return _copy_by_name(reader.fileno(), target)
-        try:
-            _copy_bytes(reader.fileno(), descriptor)
-            return _give_name(descriptor, target)
-        finally:
-            os.close(descriptor)
-
-
-def _give_name(descriptor: int, target: Path) -> bool:
-    """Link an unnamed file (open(2), O_TMPFILE): through /proc, as no privilege is needed there."""
-    try:  # with a directory descriptor, which an absolute path ignores, Python follows the link in /proc: linkat(2)
-        os.link(f"/proc/self/fd/{descriptor}", target, src_dir_fd=descriptor, follow_symlinks=True)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _copy_by_name(reader: int, target: Path) -> bool:
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE)
+def _copy(source: Path, target: Path, mode: int) -> bool:
+    copy = copy_unnamed(source, target.parent, mode=mode)
+    if copy is None:
+        return _copy_by_name(source, target, mode)
     try:
-        _copy_bytes(reader, descriptor)
-        os.fsync(descriptor)
-        return _rename_new(temporary, target)
+        return copy.give_name(target)
     finally:
-        os.close(descriptor)
-        temporary.unlink(missing_ok=True)
+        copy.close()
 
 
-def _rename_new(temporary: Path, target: Path) -> bool:
+def _copy_by_name(source: Path, target: Path, mode: int) -> bool:
+    temporary = target.with_name(f".{os.urandom(8).hex()}.part")
+    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        writer = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+        try:
+            set_mode(writer, mode)
+            copy_bytes(reader, writer)
+            os.fsync(writer)
+            return _rename_new(temporary, target, mode)
+        finally:
+            os.close(writer)
+            temporary.unlink(missing_ok=True)
+    finally:
+        os.close(reader)
+
+
+def _rename_new(temporary: Path, target: Path, mode: int) -> bool:
     """Rename without replacing: by a link, or, without links, over an empty file that claims the name."""
     try:
         os.link(temporary, target)
@@ -127,22 +116,11 @@ def _rename_new(temporary: Path, target: Path) -> bool:
         if error.errno not in _NO_LINKS:
             raise
         try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, FILE_MODE))
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode))
         except FileExistsError:
             return False
         temporary.replace(target)
     return True
-
-
-def _copy_bytes(reader: int, writer: int) -> None:
-    """All bytes, inside the kernel where it can (and without copying them where the filesystem shares extents)."""
-    os.fchmod(writer, FILE_MODE)
-    left = os.fstat(reader).st_size
-    with suppress(OSError):  # what it refuses, or leaves, is copied below from where it stopped
-        while left > 0 and (done := os.copy_file_range(reader, writer, left)):
-            left -= done
-    with os.fdopen(os.dup(reader), "rb") as source, os.fdopen(os.dup(writer), "wb") as target:
-        shutil.copyfileobj(source, target, 1 << 20)
 
 
 def same_file(first: Path, second: Path) -> bool:
@@ -160,6 +138,7 @@ def set_aside(
     *,
     move: bool,
     known: Callable[[Path, Path], bool] = same_file,
+    modes: Modes = _MODES,
 ) -> Path:
     """Keep `source` in `directory` under the first of `names` that is free; idempotent.
 
@@ -177,6 +156,6 @@ def set_aside(
     placement = Placement.MOVE if move else Placement.COPY
     for name in names:
         target = directory / name
-        if place(source, target, placement) or known(source, target):
+        if place(source, target, placement, modes) or known(source, target):
             return target
     raise FileExistsError(f"no free name in {directory}")

@@ -14,7 +14,7 @@ from pypx.model.outcomes import FailedFile, SeriesState, SeriesStatus
 from pypx.model.records import SeriesRef
 from pypx.services.dicomfile import read_instance
 from pypx.workflows.pushplan import Wanted
-from pypx.workflows.repack import MEDIA_DIRECTORY
+from pypx.workflows.walking import MEDIA_DIRECTORY
 
 NO_SERIES = SeriesRef(UID(""), UID(""))
 """The series of files that are no DICOM."""

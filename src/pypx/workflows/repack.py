@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypx.db.smdb import Database
-from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
-from pypx.model.outcomes import FileOutcome, FileState
+from pypx.errors import InputError, InvalidDicomError, PartialError
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.packpath import Templates
-from pypx.workflows.digests import Digesting
-from pypx.workflows.filing import Filer, FilingOptions
+from pypx.workflows.filing import FilingOptions
+from pypx.workflows.line import Line
 from pypx.workflows.placing import Placement
-
-MEDIA_DIRECTORY = "DICOMDIR"
-"""The index of a DICOM medium (PS3.10 8.6): no image, and no error either."""
+from pypx.workflows.walking import Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ def repack(
     options: RepackOptions | None = None,
     progress: Callable[[int, int], None] | None = None,
     skipped: Callable[[Path, str], None] | None = None,
-) -> Iterator[FileOutcome]:
+) -> Generator[FileOutcome, None, None]:
     """File every file of `sources`, batch by batch.
 
     Parameters
@@ -90,7 +86,7 @@ def repack(
     Yields
     ------
     One outcome a file, in the order of `sources` and of names, as soon as its record is durable; one a directory that
-    cannot be read
+    cannot be read.  Whoever stops in the midst closes the generator: that records what has its place
 
     Raises
     ------
@@ -100,102 +96,25 @@ def repack(
     options = options or RepackOptions()
     for source in sources:
         _check_source(source, database)
-    digesting = Digesting(database)
-    try:
-        yield from _repack(_Walk(sources, options, skipped), database, digesting, progress)
-    finally:
-        digesting.close()
-
-
-def _repack(
-    walk: _Walk,
-    database: Database,
-    digesting: Digesting,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[FileOutcome]:
-    filer = Filer(database, FilingOptions(walk.options.placement, walk.options.templates, lenient=True))
-    total = sum(1 for _ in _Walk(walk.sources, walk.options)) if progress is not None else 0
+    total = sum(1 for _ in Walk(sources, options.recursive, options.substrings)) if progress is not None else 0
     done = 0
+    line = Line(database, FilingOptions(options.placement, options.templates, lenient=True))
     try:
-        for found in walk:
-            failed = _add(filer, found) if isinstance(found, Path) else found
-            if filer.due or failed is not None:
-                for outcome in [*_commit(filer, digesting), *([failed] if failed is not None else [])]:
-                    done += 1
-                    yield outcome
+        for found in Walk(sources, options.recursive, options.substrings, skipped):
+            for outcomes in line.put(found):
+                done += len(outcomes)
+                yield from outcomes
                 if progress is not None:
                     progress(done, max(done, total))
-        yield from _commit(filer, digesting)
-    except (KeyboardInterrupt, SystemExit):
-        _commit(filer, digesting)  # what has its place gets its record
+        for outcomes in line.rest():
+            yield from outcomes
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        line.stop()  # what has its place gets its record
         raise
+    finally:
+        line.close()
     if progress is not None:
         progress(total, total)
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """What there is to repack: files, sorted within each directory, and outcomes for directories nobody may read."""
-
-    sources: Sequence[Path]
-    options: RepackOptions
-    skipped: Callable[[Path, str], None] | None = None
-
-    def __iter__(self) -> Iterator[Path | FileOutcome]:
-        for source in self.sources:
-            if source.is_dir():
-                yield from self._directory(source)
-            else:
-                yield source
-
-    def _directory(self, source: Path) -> Iterator[Path | FileOutcome]:
-        unreadable: list[OSError] = []
-        for directory, folders, names in os.walk(source, onerror=unreadable.append):
-            yield from _refused(unreadable)
-            linked = [name for name in folders if _is_link(Path(directory, name))]
-            folders[:] = sorted(set(folders).difference(linked)) if self.options.recursive else []
-            for name in sorted([*names, *(linked if self.options.recursive else [])]):
-                path = Path(directory, name)
-                if name == MEDIA_DIRECTORY or not _is_wanted(name, self.options.substrings):
-                    continue
-                kind = _no_file(path)
-                if kind is None:
-                    yield path
-                elif self.skipped is not None:
-                    self.skipped(path, kind)
-        yield from _refused(unreadable)
-
-
-def _refused(unreadable: list[OSError]) -> Iterator[FileOutcome]:
-    """An outcome a directory that could not be read; they are taken off the list."""
-    while unreadable:
-        error = unreadable.pop(0)
-        reason = f"the directory cannot be read: {error.strerror}"
-        yield FileOutcome(Path(error.filename), FileState.REJECTED, reason=reason)
-
-
-def _is_link(path: Path) -> bool:
-    try:
-        return path.is_symlink()
-    except PermissionError:
-        return False
-
-
-def _no_file(path: Path) -> str | None:
-    """What `path` is if it is no file; what nobody may look at is taken for one, and named when it is opened."""
-    try:
-        mode = path.stat().st_mode
-    except PermissionError:
-        return None
-    except OSError:
-        return "dangling link"
-    if stat.S_ISREG(mode):
-        return None
-    return "link to a directory" if stat.S_ISDIR(mode) else "no regular file"
-
-
-def _is_wanted(name: str, substrings: tuple[str, ...]) -> bool:
-    return not substrings or any(part in name for part in substrings)
 
 
 def _check_source(source: Path, database: Database) -> None:
@@ -205,27 +124,3 @@ def _check_source(source: Path, database: Database) -> None:
     real = source.resolve()
     if real == data or data in real.parents or real in data.parents:
         raise InputError(f"{source}: is, or has in it, the packed tree {data}; name what is to be packed")
-
-
-def _add(filer: Filer, path: Path) -> FileOutcome | None:
-    """Add a file to the batch; an outcome if it cannot even be read."""
-    try:
-        filer.add(path)
-    except OSError as error:
-        if os.access(path, os.R_OK):
-            raise _cannot_file(error) from error
-        return FileOutcome(path, FileState.REJECTED, reason=f"cannot be read: {error.strerror}")
-    return None
-
-
-def _commit(filer: Filer, digesting: Digesting) -> list[FileOutcome]:
-    try:
-        outcomes = filer.commit()
-    except OSError as error:
-        raise _cannot_file(error) from error
-    digesting.take(outcomes)
-    return outcomes
-
-
-def _cannot_file(error: OSError) -> DatabaseError:
-    return DatabaseError(f"cannot file into the BASEMOUNT: {error.strerror}; make room or give access, then repeat")

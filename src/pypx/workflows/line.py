@@ -1,0 +1,151 @@
+"""The line on which files are filed from one end to the other: reading and copying ahead, making durable behind.
+
+Filing waits for three things: the interpreter (headers, paths, records), the kernel that copies, and the disk that is
+synchronised.  Each has something to do at any time: while one file gets its name, the next ones are copied in threads
+(:mod:`pypx.workflows.copying`), and while a batch is synchronised and recorded in another thread, the next one is
+filled.  Two batches exist at most, so neither memory nor what a crash leaves to repeat grows with the number of files.
+
+A batch ends also when it has 64 MiB, as what the disk has to write after the last file cannot be hidden behind
+anything: 500 images of 512x512, 250 MiB, wait 0.05 s at the end instead of 0.15 s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pypx.db.smdb import Database
+from pypx.errors import DatabaseError
+from pypx.model.fileoutcomes import FileOutcome, FileState
+from pypx.workflows.batches import Begun, give_up
+from pypx.workflows.copying import Copier
+from pypx.workflows.digests import Digesting
+from pypx.workflows.filing import Filer, FilingOptions
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+_AHEAD = 8
+_BATCH_BYTES = 64 << 20
+
+
+class Line:
+    """Takes files one by one and gives their outcomes batch by batch, in the same order, once they are durable."""
+
+    def __init__(self, database: Database, options: FilingOptions) -> None:
+        self._filer = Filer(database, options)
+        self._digesting = Digesting(database)
+        self._copier = Copier()
+        self._ahead: deque[Begun | FileOutcome | OSError] = deque()
+        self._recorder: ThreadPoolExecutor | None = None
+        self._recording: Future[list[FileOutcome]] | None = None
+
+    def put(self, found: Path | FileOutcome) -> Iterator[list[FileOutcome]]:
+        """Take a file, or an outcome that is to come out in its turn; yields the batches that are done.
+
+        Raises
+        ------
+        DatabaseError : the BASEMOUNT cannot be written
+        """
+        self._ahead.append(self._begun(found) if isinstance(found, Path) else found)
+        if len(self._ahead) > _AHEAD:
+            self._finish(self._ahead.popleft())
+        if self._recording is not None and self._recording.done():
+            yield self._recorded(self._recording)
+        if self._filer.due or self._filer.filling > _BATCH_BYTES:
+            if self._recording is not None:
+                yield self._recorded(self._recording)
+            self._record_beside()
+
+    def rest(self) -> Iterator[list[FileOutcome]]:
+        """Finish all that was put; yields the last batches.
+
+        Raises
+        ------
+        DatabaseError : the BASEMOUNT cannot be written
+        """
+        while self._ahead:
+            self._finish(self._ahead.popleft())
+        if self._recording is not None:
+            yield self._recorded(self._recording)
+        try:
+            outcomes = self._filer.commit()
+        except OSError as error:
+            raise _cannot_file(error) from error
+        self._digesting.take(outcomes)
+        yield outcomes
+
+    def stop(self) -> None:
+        """Record what has its place already, and begin nothing more."""
+        self._give_up()
+        for _ in self.rest():
+            pass
+
+    def close(self) -> None:
+        """End the threads, and write the checksums of what was recorded."""
+        self._give_up()
+        self._copier.close()
+        if self._recorder is not None:
+            self._recorder.shutdown()
+        self._digesting.close()
+
+    def _give_up(self) -> None:
+        while self._ahead:
+            begun = self._ahead.popleft()
+            if not isinstance(begun, (FileOutcome, OSError)):
+                give_up(begun)
+
+    def _begun(self, path: Path) -> Begun | FileOutcome | OSError:
+        """Begin a file; an error is kept until its turn.
+
+        The first of all is copied when its turn comes: for a single file no thread is started.
+        """
+        try:
+            return self._filer.begin(path, self._copier if self._ahead else None)
+        except OSError as error:
+            return self._refused(path, error)
+
+    def _finish(self, begun: Begun | FileOutcome | OSError) -> None:
+        if isinstance(begun, FileOutcome):
+            self._filer.take(begun)
+            return
+        if isinstance(begun, OSError):
+            raise _cannot_file(begun) from begun
+        try:
+            self._filer.finish(begun)
+        except OSError as error:
+            refused = self._refused(begun.source, error)
+            if isinstance(refused, OSError):
+                raise _cannot_file(error) from error
+            self._filer.take(refused)
+
+    @staticmethod
+    def _refused(path: Path, error: OSError) -> FileOutcome | OSError:
+        """An outcome if it is the file that cannot be read; the error itself if it is anything else."""
+        if os.access(path, os.R_OK):
+            return error
+        return FileOutcome(path, FileState.REJECTED, reason=f"cannot be read: {error.strerror}")
+
+    def _record_beside(self) -> None:
+        if self._recorder is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - kept out of start-up
+
+            self._recorder = ThreadPoolExecutor(1, thread_name_prefix="px-record")
+        self._recording = self._recorder.submit(self._filer.record, self._filer.cut())
+
+    def _recorded(self, recording: Future[list[FileOutcome]]) -> list[FileOutcome]:
+        """The outcomes of the batch that is being recorded, when it is."""
+        self._recording = None
+        try:
+            outcomes = recording.result()
+        except OSError as error:
+            raise _cannot_file(error) from error
+        self._digesting.take(outcomes)
+        return outcomes
+
+
+def _cannot_file(error: OSError) -> DatabaseError:
+    return DatabaseError(f"cannot file into the BASEMOUNT: {error.strerror}; make room or give access, then repeat")
