@@ -200,8 +200,9 @@ def test_one_login_serves_all_threads_and_is_renewed(swift: SwiftServer, tmp_pat
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: store.put(source, f"{number}.dcm", md5), range(20)))
         assert logins() - before == 1
-        store._login._now = (store._login.session()[0], "AUTH_tk_expired")
-        store._local = threading.local()
+        login = store._requests._login
+        login._now = (login.session()[0], "AUTH_tk_expired")
+        store._requests._local = threading.local()
         list(pool.map(lambda number: store.put(source, f"{number}.dcm", md5), range(20, 40)))
     assert len(swift.names()) == 40
     assert logins() - before == 2, "each thread has logged in for itself"

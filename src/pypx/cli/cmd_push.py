@@ -94,7 +94,13 @@ def command(
     chosen = _options(place, pacs_name=pacs_name, jobs=jobs, partial=partial, templates=templates, database=database)
     _check_link(place, link)
     carrier = carrier_to(
-        place.target, CarryOptions(read_back, replace), link=link, jobs=jobs, limits=limits, programs=programs
+        place.target,
+        CarryOptions(read_back, replace),
+        link=link,
+        jobs=jobs,
+        timeout_s=said.timeout_s,
+        limits=limits,
+        programs=programs,
     )
     out.detail(f"pushing to {carrier.target.where}, {jobs} at once")
 

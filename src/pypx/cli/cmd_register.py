@@ -53,8 +53,9 @@ class _What:
 def _cube_words(values: Mapping[str, Any]) -> CubeWords:
     from pypx.workflows.cubetarget import CubeWords
 
-    fields = ("url", "username", "password", "cacert")
-    return CubeWords(**{name: values[f"cube_{name}"] or None for name in fields})
+    fields = ("url", "username", "password", "cacert", "timeout")
+    said = {name: str(values[f"cube_{name}"] or "") or None for name in fields}
+    return CubeWords(**said)
 
 
 _cube = options.record(
@@ -71,6 +72,10 @@ _cube = options.record(
     ),
     click.option(
         "--cacert", "cube_cacert", metavar="FILE", help="Certificate that CUBE's is signed by (PX_CUBE_CACERT)."
+    ),
+    click.option(
+        "--cube-timeout", "cube_timeout", type=tool_options.Seconds(), metavar="SECONDS", envvar="PX_CUBE_TIMEOUT",
+        help="For each silence of CUBE, in seconds, and 45 more for a whole series (PX_CUBE_TIMEOUT; 30).",
     ),
 )  # fmt: skip
 
@@ -122,6 +127,7 @@ def command(
     """
     from pypx.db.smdb import Database
     from pypx.services.cube import CubeClient
+    from pypx.services.cubeaddress import limits_of
     from pypx.workflows.cubetarget import resolve_cube
     from pypx.workflows.pushplan import templates_for
     from pypx.workflows.register import RegisterOptions
@@ -132,7 +138,7 @@ def command(
     store_options.one_source("register", named, document)
     target = resolve_cube(cube_said, key=cube_key, keys=store_options.service_keys(layout), environ=os.environ)
     below = store_options.store_below(said, layout, out)
-    store = open_store(below, jobs=jobs) if below else None
+    store = open_store(below, jobs=jobs, timeout_s=said.timeout_s) if below else None
     database = Database.open(layout)
     out.detail(f"registering in {target} as {target.username}, {f'over {below}' if below else 'trusting the pushes'}")
     chosen = RegisterOptions(
@@ -142,7 +148,7 @@ def command(
         really_partial=partial > 1,
         templates=templates.over(templates_for(database)) if templates else None,
     )
-    with CubeClient(target, connections=jobs) as cube:
+    with CubeClient(target, limits=limits_of(cube_said.timeout_s), connections=jobs) as cube:
         _show(lambda advance: _registered(what, database, cube, replace(chosen, progress=advance), store), target, out)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pypx.cli import inputs
+from pypx.cli import inputs, tls_options
 from pypx.cli.console import Console
 from pypx.cli.options import Command, F, given, named_layout, record
+from pypx.cli.tool_options import Seconds
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 
 _FIELDS = {
     "key": "swift", "ip": "swift_ip", "port": "swift_port", "login": "swift_login", "container": "container",
-    "folder": "store_base", "pacs": "to_pacs", "host": "to_host", "host_port": "to_port", "called_aet": "to_aec",
-    "calling_aet": "aet",
+    "cacert": "store_cacert",
+    "timeout": "store_timeout", "folder": "store_base", "pacs": "to_pacs", "host": "to_host", "host_port": "to_port",
+    "called_aet": "to_aec", "calling_aet": "aet",
 }  # fmt: skip
 
 _STORE: tuple[Callable[[Command], Command], ...] = (
@@ -45,6 +47,14 @@ _STORE: tuple[Callable[[Command], Command], ...] = (
     ),
     click.option("--container", metavar="NAME", help="Container of Swift, or bucket of S3 (users)."),
     click.option(
+        "--store-cacert", "store_cacert", metavar="FILE",
+        help="Certificate that the store's is signed by; with --swiftIP, TLS is spoken (PX_STORE_CACERT).",
+    ),
+    click.option(
+        "--store-timeout", "store_timeout", type=Seconds(), metavar="SECONDS", envvar="PX_STORE_TIMEOUT",
+        help="For each silence of Swift or S3, in seconds (PX_STORE_TIMEOUT; 60).",
+    ),
+    click.option(
         "--storeBaseLocation", "--store-base-location", "store_base", metavar="DIR", help="A directory as store.",
     ),
 )  # fmt: skip
@@ -55,6 +65,7 @@ _PACS: tuple[Callable[[Command], Command], ...] = (
     click.option("--serverPort", "--server-port", "to_port", metavar="PORT", help="Its port."),
     click.option("--aec", "to_aec", metavar="TITLE", help="Its AE title."),
     click.option("--aet", metavar="TITLE", envvar="PX_AET", help="Our AE title towards it (PX_AET)."),
+    *tls_options.TARGET,
 )  # fmt: skip
 
 
@@ -64,7 +75,7 @@ def _words(_values: Mapping[str, Any]) -> TargetWords:
     said = {field: str(given(name)) for field, name in _FIELDS.items() if given(name) is not None}
     if "folder" in said:
         said["folder"] = str(Path(said["folder"]).absolute())
-    return TargetWords(**said)
+    return TargetWords(**said, tls=tuple(tls_options.values().items()))
 
 
 def store(function: F) -> F:
@@ -114,7 +125,7 @@ def opened_store(said: TargetWords, layout: Layout | None, out: Console, *, jobs
     found = required_store(said, service_keys(layout), os.environ)
     for notice in found.notices:
         out.note(notice)
-    return open_store(found.target, jobs=jobs)
+    return open_store(found.target, jobs=jobs, timeout_s=said.timeout_s)
 
 
 def store_below(said: TargetWords, layout: Layout | None, out: Console) -> StoreTarget | None:

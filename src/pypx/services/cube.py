@@ -173,7 +173,8 @@ class CubeClient:
                     return found
                 if error.silent or not left:
                     raise CubeUncertainError(f"{error}, and does not list the file; register again later") from None
-            time.sleep(limits.pause_s)
+                pause_s = max(limits.pause_s, error.pause_s)
+            time.sleep(min(pause_s, limits.longest_pause_s))
         raise AssertionError("unreachable: the last try returns or raises")
 
     def register_series(self, folder: str, count: int, pacs_name: str, fields: Fields) -> Item | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from pypx.errors import CubeError, InputError
@@ -29,6 +29,21 @@ class CubeLimits:
     tries: int = 4
     pause_s: float = 0.5
     longest_pause_s: float = 30.0
+
+
+def limits_of(timeout_s: float | None) -> CubeLimits:
+    """The time limits where CUBE may be silent for so long, seconds; ``None``: as ever."""
+    usual = CubeLimits()
+    if timeout_s is None:
+        return usual
+    more_s = usual.series_s - usual.read_s
+    return replace(
+        usual,
+        connect_s=min(timeout_s, usual.connect_s),
+        read_s=timeout_s,
+        series_s=timeout_s + more_s,
+        settle_s=min(timeout_s, usual.settle_s),
+    )
 
 
 def checked_root(url: str) -> str:

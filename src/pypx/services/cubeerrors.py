@@ -30,13 +30,15 @@ class CubeRefusedError(CubeError):
 class CubeUncertainError(CubeError):
     """A registration was sent and no clear answer came back: it may have been done, or may still be.
 
-    `answered`: CUBE gave an error (5xx), so that it is done with the request; `silent`: it gave nothing in time.
+    `answered`: CUBE gave an error (5xx), so that it is done with the request; `silent`: it gave nothing in time;
+    `pause_s`: how long it asks to be left alone, seconds.
     """
 
-    def __init__(self, message: str, *, answered: bool = False, silent: bool = False) -> None:
+    def __init__(self, message: str, *, answered: bool = False, silent: bool = False, pause_s: float = 0.0) -> None:
         super().__init__(message)
         self.answered = answered
         self.silent = silent
+        self.pause_s = pause_s
 
 
 def error_text(data: object) -> str:

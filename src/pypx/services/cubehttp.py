@@ -25,6 +25,7 @@ from pypx.services.cubeerrors import (
     CubeUnreachableError,
     error_text,
 )
+from pypx.services.pauses import retry_after
 
 _JSON = "application/json"
 
@@ -109,7 +110,8 @@ class CubeSession:
         """
         response = self._logged_in("POST", url, read_s, body=fields)
         if response.status_code >= 500:
-            raise CubeUncertainError(f"{self}: failed with {_said(response)}", answered=True)
+            asked_s = retry_after(response.headers.get("Retry-After"))
+            raise CubeUncertainError(f"{self}: failed with {_said(response)}", answered=True, pause_s=asked_s)
         try:
             return self._answer(response)
         except CubeError:
@@ -227,7 +229,7 @@ class CubeSession:
                 busy = response.status_code == 429 or (repeatable and response.status_code >= 500)
                 if not busy or not left:
                     return response
-                wait_s = max(pause_s, _retry_after(response))
+                wait_s = max(pause_s, retry_after(response.headers.get("Retry-After")))
             time.sleep(min(wait_s, self.limits.longest_pause_s))
             pause_s *= 2
         raise AssertionError("unreachable: the last try returns or raises")
@@ -261,8 +263,3 @@ def _said(response: requests.Response) -> str:
 def _never_sent(error: requests.RequestException) -> bool:
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(error, requests.exceptions.ConnectTimeout) or isinstance(reason, NewConnectionError)
-
-
-def _retry_after(response: requests.Response) -> float:
-    text = response.headers.get("Retry-After", "").strip()
-    return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pypx.errors import StorageError
 from pypx.model.peers import S3Target
@@ -113,24 +113,34 @@ class S3Store:
             found = self._absent(self._client.head_object, Key=name)
         return None if found is None else _object(name, found)
 
-    def put(self, source: Path, name: str, md5: str) -> StoredObject:
+    def put(self, source: Path, name: str, md5: str, data: bytes | None = None) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
-        settings = {"ContentType": content_type(name), "Metadata": {_MD5: md5}}
+        if data is not None:
+            return self._put_one(name, data, len(data), md5)
         try:
-            with source.open("rb") as stream, self._explained("PUT", name):
+            with source.open("rb") as stream:
                 size = source.stat().st_size
-                if size > self._large_bytes:
+                if size <= self._large_bytes:
+                    return self._put_one(name, stream, size, md5)
+                settings = {"ContentType": content_type(name), "Metadata": {_MD5: md5}}
+                with self._explained("PUT", name):
                     self._client.upload_fileobj(stream, self._bucket, name, ExtraArgs=settings, Config=self._parts)
-                    said = self.head(name)
-                    etag = said.md5 if said is not None and said.size == size else ""
-                else:
-                    given = base64.b64encode(bytes.fromhex(md5)).decode()
-                    answer = self._client.put_object(
-                        Bucket=self._bucket, Key=name, Body=stream, ContentMD5=given, ContentLength=size, **settings
-                    )
-                    etag = md5 if "ServerSideEncryption" in answer else answer["ETag"].strip('"')
         except OSError as error:
             raise StorageError(f"{source}: cannot be read: {error.strerror or error}") from error
+        said = self.head(name)
+        return self._arrived(name, size, md5, said.md5 if said is not None and said.size == size else "")
+
+    def _put_one(self, name: str, body: bytes | BinaryIO, size: int, md5: str) -> StoredObject:
+        """Store an object by one request, which the bucket refuses if other bytes arrive."""
+        given = base64.b64encode(bytes.fromhex(md5)).decode()
+        with self._explained("PUT", name):
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=name, Body=body, ContentMD5=given, ContentLength=size,
+                ContentType=content_type(name), Metadata={_MD5: md5},
+            )  # fmt: skip
+        return self._arrived(name, size, md5, md5 if "ServerSideEncryption" in answer else answer["ETag"].strip('"'))
+
+    def _arrived(self, name: str, size: int, md5: str, etag: str) -> StoredObject:
         if etag != md5:
             raise StorageError(f"{self}: {name} arrived with checksum {etag}, not {md5}; push it again")
         return StoredObject(name, size, md5)
@@ -213,6 +223,9 @@ class S3Store:
             raise StorageUnreachableError(
                 f"{what}: no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give them in the service file"
             ) from error
+        except failures.SSLError as error:
+            reason = str(error).rpartition("] ")[2].partition(" (_ssl")[0][:200]
+            raise StorageUnreachableError(f"{what}: TLS failed ({reason}); name its CA file as cacert") from error
         except (failures.ConnectionError, failures.HTTPClientError) as error:
             raise StorageUnreachableError(f"{what}: no connection; check endpoint, port and certificate") from error
         except (failures.BotoCoreError, boto3.exceptions.Boto3Error, ValueError) as error:

@@ -8,17 +8,18 @@ A store is whatever satisfies :class:`ObjectStore`: :mod:`pypx.services.swift`, 
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from pypx.errors import InputError, StorageError
 
 CHUNK = 1 << 20
-SMALL_BYTES = 8 << 20
-"""Files up to this size are sent from memory; bounds what a worker holds."""
+SMALL_BYTES = 2 << 20
+"""Files up to this size are read once and sent from memory; bounds what a worker holds."""
 
 SEGMENT_BYTES = 1 << 30
 LARGE_BYTES = 5 * (1 << 30)
@@ -46,6 +47,15 @@ class StoredObject:
     modified: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file holds: its size and MD5, and the bytes themselves, unless there are more than `SMALL_BYTES`."""
+
+    size: int
+    md5: str
+    data: bytes | None = field(default=None, repr=False)
+
+
 class ObjectStore(Protocol):
     """What px needs of a store; every method raises :class:`pypx.errors.StorageError` with one line on failure.
 
@@ -63,10 +73,11 @@ class ObjectStore(Protocol):
     def head(self, name: str) -> StoredObject | None:
         """The object `name` with its checksum, or ``None`` if there is none."""
 
-    def put(self, source: Path, name: str, md5: str) -> StoredObject:
+    def put(self, source: Path, name: str, md5: str, data: bytes | None = None) -> StoredObject:
         """Store the bytes of `source` as `name`, replacing what was there; verified by the store's checksum.
 
-        `md5` is the MD5 of the source as the caller read it: other bytes are not stored.
+        `md5` is the MD5 of the source as the caller read it: other bytes are not stored.  `data` is what the caller
+        read, if he has it still: then the file is not read again.
         """
 
     def get(self, name: str, target: Path) -> StoredObject:
@@ -129,6 +140,20 @@ def content_type(name: str) -> str:
     return "application/dicom" if name.endswith(".dcm") else "application/octet-stream"
 
 
+def read_content(path: Path) -> Content:
+    """Read a file once: its checksum, and its bytes if they are few.
+
+    Raises
+    ------
+    OSError : it cannot be read
+    """
+    with path.open("rb", buffering=0) as stream:
+        if os.fstat(stream.fileno()).st_size > SMALL_BYTES:
+            return Content(*digest_of(iter(lambda: stream.read(CHUNK), b"")))
+        data = stream.readall()
+    return Content(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest(), data)
+
+
 def file_md5(path: Path) -> str:
     """MD5 of a file's bytes, hexadecimal: the checksum that Swift and S3 keep of an object.
 
@@ -170,7 +195,7 @@ def save(chunks: Iterable[bytes], target: Path) -> tuple[int, str]:
         try:
             with temporary.open("wb") as stream:
                 temporary.chmod(FILE_MODE)
-                size, md5 = digest_of(_written(chunks, stream.write))
+                size, md5 = digest_of(passed_on(chunks, stream.write))
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -179,7 +204,8 @@ def save(chunks: Iterable[bytes], target: Path) -> tuple[int, str]:
     return size, md5
 
 
-def _written(chunks: Iterable[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
+def passed_on(chunks: Iterable[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
+    """The chunks, each written before it is yielded."""
     for chunk in chunks:
         write(chunk)
         yield chunk

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import requests
-import swiftclient
-from swiftclient.exceptions import ClientException
 
 from pypx.errors import StorageError
 from pypx.model.peers import SwiftTarget
@@ -30,11 +26,7 @@ from pypx.services.storage import (
     digest_of,
     save,
 )
-from pypx.services.swift_errors import explained
-from pypx.services.swift_login import Login
-
-logging.getLogger("swiftclient").addHandler(logging.NullHandler())
-logging.getLogger("swiftclient").propagate = False  # it logs each error it raises, URLs of patients included
+from pypx.services.swift_requests import TROUBLE, SwiftRequests
 
 _RETRIES = 4
 _PAGE = 1000
@@ -50,37 +42,11 @@ class _Bytes(bytes):
         """Nothing has moved."""
 
 
-class _Connection(swiftclient.Connection):  # type: ignore[misc]
-    """A connection that takes its token from the shared login."""
-
-    def __init__(self, login: Login, target: SwiftTarget, timeout_s: float, retries: int, backoff_s: float) -> None:
-        # user and key are not used: swiftclient asks whether they are there before it logs in again after a 401
-        super().__init__(
-            authurl=target.auth_url,
-            user="shared",
-            key="shared",
-            retries=retries,
-            starting_backoff=backoff_s,
-            max_backoff=16,
-            timeout=timeout_s,
-            cacert=str(target.cacert) if target.cacert is not None else None,
-        )
-        self._login = login
-        self._used: str | None = None
-
-    def get_auth(self) -> tuple[str, str]:
-        """Storage URL and token; after a 401 swiftclient asks again, and the token used last is stale."""
-        self.url, self.token = self._login.session(stale=self._used)
-        self._used = self.token
-        return self.url, self.token
-
-
 class SwiftStore:
     """An object store in one container of a Swift account.
 
-    Each thread has a connection of its own; all share the token of one login.  PUT, GET, HEAD and DELETE of a named
-    object may be repeated without harm, so connection errors, 408, 429 and 5xx are tried again with growing pauses
-    (swiftclient does it), a 401 by logging in once more.
+    Each thread has a connection of its own; all share the token of one login.  What is tried again, and how often:
+    :class:`pypx.services.swift_requests.SwiftRequests`.
 
     Parameters
     ----------
@@ -103,11 +69,10 @@ class SwiftStore:
     ) -> None:
         self._target = target
         self._container = target.container
-        self._settings = (timeout_s, retries, backoff_s)
+        self._requests = SwiftRequests(target, timeout_s, retries, backoff_s)
+        self._call = self._requests.call
         self._segment_bytes = segment_bytes
         self._large_bytes = large_bytes
-        self._local = threading.local()
-        self._login = Login(target, timeout_s)
 
     def __str__(self) -> str:
         return str(self._target)
@@ -125,8 +90,11 @@ class SwiftStore:
         headers = self._call("HEAD", name, lambda c: c.head_object(self._container, name), absent=True)
         return None if headers is None else _object(name, headers)
 
-    def put(self, source: Path, name: str, md5: str) -> StoredObject:
+    def put(self, source: Path, name: str, md5: str, data: bytes | None = None) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
+        if data is not None:
+            self._put_one(self._container, name, _Bytes(data), len(data), md5)
+            return StoredObject(name, len(data), md5)
         try:
             with source.open("rb") as stream:
                 size = source.stat().st_size
@@ -144,7 +112,7 @@ class SwiftStore:
         said, chunks = self._opened(name)
         if said is None:
             raise StorageError(f"{self}: there is no object {name}")
-        size, md5 = save(self._guarded(name, chunks), target)
+        size, md5 = save(chunks, target)
         if size != said.size or (said.md5 and said.md5 != md5):
             target.unlink(missing_ok=True)
             raise StorageError(f"{self}: {name} is corrupt: its bytes are not those of its checksum; push it again")
@@ -155,7 +123,7 @@ class SwiftStore:
         said, chunks = self._opened(name)
         if said is None:
             return None
-        size, md5 = digest_of(self._guarded(name, chunks))
+        size, md5 = digest_of(chunks)
         return StoredObject(name, size, md5)
 
     def delete(self, name: str) -> None:
@@ -194,8 +162,11 @@ class SwiftStore:
             marker = items[-1]["name"]
 
     def _page(self, container: str, prefix: str, marker: str) -> list[dict[str, Any]]:
-        def ask(connection: _Connection) -> Any:
-            return connection.get_container(container, marker, _PAGE, prefix)
+        def ask(connection: Any) -> Any:
+            try:
+                return connection.get_container(container, marker, _PAGE, prefix)
+            except ValueError as error:
+                raise requests.ConnectionError("the listing is no JSON") from error
 
         found = self._call("listing of", prefix, ask, absent=True)
         return [] if found is None else list(found[1])
@@ -205,14 +176,14 @@ class SwiftStore:
         if not isinstance(body, bytes):
             settings["chunk_size"] = CHUNK
 
-        def put(connection: _Connection) -> Any:
+        def put(connection: Any) -> Any:
+            if not isinstance(body, bytes):
+                body.seek(0)
             return connection.put_object(container, name, body, **settings)
 
         etag = self._call("PUT", name, put, absent=True)
         if etag is None:
             self._make_container(container)
-            if not isinstance(body, bytes):
-                body.seek(0)
             etag = self._call("PUT", name, put)
         if etag.strip('"') != md5:
             raise StorageError(f"{self}: {name} arrived with checksum {etag}, not {md5}; push it again")
@@ -234,7 +205,7 @@ class SwiftStore:
         body = _Bytes(json.dumps(manifest).encode())
         headers = {_MD5_HEADER: md5, "Content-Type": content_type(name)}
 
-        def put(connection: _Connection) -> Any:
+        def put(connection: Any) -> Any:
             query = "multipart-manifest=put"
             return connection.put_object(self._container, name, body, headers=headers, query_string=query)
 
@@ -249,32 +220,46 @@ class SwiftStore:
         self._call("making container", container, lambda c: c.put_container(container))
 
     def _opened(self, name: str) -> tuple[StoredObject | None, Iterator[bytes]]:
-        found = self._call(
-            "GET", name, lambda c: c.get_object(self._container, name, resp_chunk_size=CHUNK), absent=True
-        )
-        return (None, iter(())) if found is None else (_object(name, found[0]), found[1])
+        found = self._asked_for(name, {})
+        if found is None:
+            return None, iter(())
+        return _object(name, found[0]), self._whole(name, *found)
 
-    def _guarded(self, name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The bytes of a download, its errors explained."""
-        try:
-            yield from chunks
-        except (ClientException, requests.RequestException) as error:
-            raise self._failure("GET", name, error) from error
+    def _asked_for(self, name: str, headers: dict[str, str]) -> tuple[dict[str, str], Iterator[bytes]] | None:
+        def get(connection: Any) -> Any:
+            try:
+                found = connection.get_object(self._container, name, resp_chunk_size=CHUNK, headers=headers)
+            except TypeError:  # of swiftclient, where the answer has no length
+                found = None
+            if found is None or "content-length" not in found[0]:
+                raise requests.ConnectionError("the answer has no length")
+            return found
 
-    def _call(self, doing: str, name: str, action: Callable[[Any], Any], *, absent: bool = False) -> Any:
-        """One request by the connection of this thread; with `absent`, a 404 is ``None``."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = _Connection(self._login, self._target, *self._settings)
-        try:
-            return action(connection)
-        except (ClientException, requests.RequestException, OSError) as error:
-            if absent and isinstance(error, ClientException) and error.http_status == 404:
-                return None
-            raise self._failure(doing, name, error) from error
+        answer: tuple[dict[str, str], Iterator[bytes]] | None = self._call("GET", name, get, absent=True)
+        return answer
 
-    def _failure(self, doing: str, name: str, error: Exception) -> StorageError:
-        return explained(f"{self}: {doing} {name}".rstrip(), error, self._settings[0])
+    def _whole(self, name: str, headers: dict[str, str], chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The bytes of a download; where it breaks off, the rest is asked for, of the same object only."""
+        done, size, tries = 0, int(headers.get("content-length", 0)), 0
+        while True:
+            error: Exception = requests.ConnectionError(f"it ended after {done} of {size} bytes")
+            try:
+                for chunk in chunks:
+                    done, tries = done + len(chunk), 0
+                    yield chunk
+            except TROUBLE as trouble:
+                error = trouble
+            if done >= size:
+                return
+            tries += 1
+            if tries > self._requests.retries or isinstance(error, requests.Timeout):
+                raise self._requests.failure("GET", name, error) from error
+            self._requests.pause(tries)
+            rest = {"Range": f"bytes={done}-", "If-Match": headers.get("etag", "")}
+            found = self._asked_for(name, rest)
+            if found is None or not found[0].get("content-range", "").startswith(f"bytes {done}-"):
+                raise StorageError(f"{self}: GET {name}: it broke off, and its rest is not to be had; try again later")
+            chunks = found[1]
 
 
 def _is_segmented(headers: dict[str, str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
@@ -32,8 +33,21 @@ class Login:
         with self._lock:
             if self._now is None or self._now[1] == stale:
                 self._now = None
-                self._now = self._v3() if self._target.auth_version == "3" else self._v1()
+                url, token = self._v3() if self._target.auth_version == "3" else self._v1()
+                self._now = self._secured(url), token
             return self._now
+
+    def _secured(self, url: str) -> str:
+        """The storage URL; by https where the login is: a server behind a proxy that ends TLS may not know better."""
+        ours, theirs = urlsplit(self._target.auth_url), urlsplit(url)
+        if ours.scheme != "https" or theirs.scheme != "http" or dict(self._target.options).get("storage_url"):
+            return url
+        if theirs.netloc != ours.netloc:
+            raise self._strange(
+                f"the login is by https, but the objects are at http://{theirs.hostname}, which anybody on the way can"
+                " read; have the server name an https address, or set storage_url"
+            )
+        return urlunsplit(theirs._replace(scheme="https"))
 
     def _v1(self) -> tuple[str, str]:
         headers = {"X-Auth-User": self._target.user, "X-Auth-Key": self._target.key}
@@ -89,7 +103,7 @@ class Login:
                 f"{self._target}: login refused ({answer.status_code} {answer.reason}); check user and key"
             )
         if answer.status_code >= 500 or answer.status_code == 429:
-            raise requests.ConnectionError(f"login answered {answer.status_code} {answer.reason}")
+            raise requests.ConnectionError(f"login answered {answer.status_code} {answer.reason}", response=answer)
         if answer.status_code >= 300:
             raise self._strange(f"{answer.status_code} {answer.reason}; is that the address of the login?")
 

@@ -23,7 +23,7 @@ from pypx.model.outcomes import FailedFile, PushedFile
 from pypx.model.peers import PacsNode
 from pypx.services.cstore import send
 from pypx.services.dcmtk import Limits, Programs
-from pypx.services.storage import ObjectStore, StorageUnreachableError, StoredObject, file_md5
+from pypx.services.storage import ObjectStore, StorageUnreachableError, StoredObject, file_md5, read_content
 from pypx.workflows.pushlog import PushRecord, Target
 from pypx.workflows.pushplan import Item, Plan
 
@@ -144,7 +144,8 @@ class StoreCarrier:
         self.store.settle(plan.folder)
 
     def _push(self, item: Item, listed: StoredObject | None, recorded: str) -> Result:
-        size, md5 = item.file.stat().st_size, file_md5(item.file)
+        content = read_content(item.file)
+        size, md5 = content.size, content.md5
         if recorded and md5 != recorded and not self.options.replace:
             return FailedFile(item.file, _CHANGED)
 
@@ -158,7 +159,7 @@ class StoreCarrier:
             there = self.store.head(item.name)  # listings may lag behind, and some tell no checksum
         if equal(there):
             return PushedFile(item.file, item.name, size, md5, sent=False)
-        self.store.put(item.file, item.name, md5)
+        self.store.put(item.file, item.name, md5, content.data)
         broken = bool(there or listed or recorded)
         return PushedFile(item.file, item.name, size, md5, sent=True, replaced=broken)
 

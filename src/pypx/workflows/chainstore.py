@@ -14,6 +14,7 @@ from pypx.model.outcomes import PushOutcome, RegisterOutcome
 from pypx.model.packpath import Templates
 from pypx.model.peers import CubeTarget, FolderTarget, PacsNode
 from pypx.model.records import SeriesRef
+from pypx.model.tls import TLS_FIELDS, option_name
 from pypx.services.cube import CubeClient
 from pypx.services.cubefields import checked_pacs_name
 from pypx.workflows.carriers import CarryOptions
@@ -31,15 +32,16 @@ _Done = TypeVar("_Done", PushOutcome, RegisterOutcome)
 
 _STORE = {
     "swift": "key", "storage": "key", "swiftIP": "ip", "swiftPort": "port", "swiftLogin": "login",
-    "container": "container", "storeBaseLocation": "folder",
+    "container": "container", "store-cacert": "cacert", "storeBaseLocation": "folder",
 }  # fmt: skip
 _PACS = {"PACS": "pacs", "serverIP": "host", "serverPort": "host_port", "aec": "called_aet", "aet": "calling_aet"}
+_TLS = {option_name(field)[2:]: field for field in TLS_FIELDS}
 _CUBE = {"CUBEURL": "url", "CUBEusername": "username", "CUBEuserpasswd": "password", "cacert": "cacert"}
 _TEMPLATES = {
     "rootDirTemplate": "root", "studyDirTemplate": "study", "seriesDirTemplate": "series", "imageTemplate": "image",
 }  # fmt: skip
 _OF_BOTH = (*_STORE, *_TEMPLATES, "swiftServicesPACS", "jobs", "partial", "db")
-_OF_PUSH = (*_OF_BOTH, *_PACS, "link", "read-back", "replace")
+_OF_PUSH = (*_OF_BOTH, *_PACS, *_TLS, "link", "read-back", "replace")
 _OF_REGISTER = (*_OF_BOTH, *_CUBE, "CUBE")
 _PASSED_OVER = frozenset({
     "swiftPackEachDICOM", "parseAllFilesWithSubStr", "xcrdir", "xcrfile", "xcrdirfile", "swiftBaseLocation", "upstream",
@@ -242,7 +244,12 @@ class _Args:
                 raise InputError(f"{self._where}: {name} says twice which store; give one of them")
         if "folder" in said:
             said["folder"] = os.path.abspath(said["folder"])  # noqa: PTH100 - as it is named, links included
-        return TargetWords(**said)
+        return TargetWords(**said, tls=self._tls() if _PACS.keys() <= names.keys() else ())
+
+    def _tls(self) -> tuple[tuple[str, str], ...]:
+        said = {"tls": str(self.flag("tls")).lower()} if "tls" in self._args else {}
+        said |= {field: text for name, field in _TLS.items() if name != "tls" and (text := self.text(name))}
+        return tuple(said.items())
 
     def pacs_name(self) -> str:
         return self.text("swiftServicesPACS") or self.environ.get("PX_SWIFT_SERVICES_PACS", "")

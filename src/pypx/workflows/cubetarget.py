@@ -28,13 +28,19 @@ _SECRETS = ("password", "token")
 
 @dataclass(frozen=True, slots=True)
 class CubeWords:
-    """What was said of a CUBE in one place; ``""`` or ``None`` is not said."""
+    """What was said of a CUBE in one place; ``""`` or ``None`` is not said; `timeout` is of its silences, seconds."""
 
     url: str | None = None
     username: str | None = None
     password: str | None = None
     token: str | None = None
     cacert: str | None = None
+    timeout: str | None = None
+
+    @property
+    def timeout_s(self) -> float | None:
+        """How long CUBE may be silent, seconds; ``None``: as ever."""
+        return float(self.timeout) if self.timeout else None
 
     def __repr__(self) -> str:
         return f"CubeWords(url={self.url!r}, username={self.username!r})"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pypx.errors import InputError, PartialError, StorageError
-from pypx.services.storage import ObjectStore, StorageUnreachableError, clean_folder, clean_name, file_md5
+from pypx.services.storage import ObjectStore, StorageUnreachableError, clean_folder, clean_name, read_content
 
 _T = TypeVar("_T")
 JOBS = 8
@@ -83,12 +83,12 @@ def put_objects(store: ObjectStore, pairs: Iterable[tuple[Path, str]], *, jobs: 
     def put(pair: tuple[Path, str]) -> Moved:
         file, name = pair
         try:
-            size, md5 = file.stat().st_size, file_md5(file)
+            content = read_content(file)
             there = store.head(clean_name(name))
-            if there is None or (there.size, there.md5) != (size, md5):
-                store.put(file, clean_name(name), md5)
-                return Moved(file, name, size, sent=True)
-            return Moved(file, name, size)
+            if there is None or (there.size, there.md5) != (content.size, content.md5):
+                store.put(file, clean_name(name), content.md5, content.data)
+                return Moved(file, name, content.size, sent=True)
+            return Moved(file, name, content.size)
         except OSError as error:
             return Moved(file, name, error=f"{file}: cannot be read: {error.strerror or error}")
 
@@ -116,7 +116,7 @@ def put_pairs(local: Path, to: str, *, replaced: str | None = None, substring: s
     InputError : there is no such file, none is left, or a name cannot be used
     """
     start = Path(os.path.abspath(local))  # noqa: PTH100 - resolve() would change the names
-    if not start.exists():
+    if not os.path.exists(start):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise InputError(f"{local}: no such file or directory")
     files = sorted(path for path in start.rglob("*") if path.is_file()) if start.is_dir() else [start]
     pairs = []

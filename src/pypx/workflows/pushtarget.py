@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError
 from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
 from pypx.model.peers import FolderTarget, PacsNode, S3Target
+from pypx.model.tls import TLS_FIELDS, option_name, tls_of
 from pypx.workflows.targets import Resolved, StoreTarget, folder_store, named_store, swift_store
 
-VARIABLES = {"key": "PX_STORAGE", "ip": "PX_SWIFT_IP", "port": "PX_SWIFT_PORT", "login": "PX_SWIFT_LOGIN"}
+VARIABLES = {
+    "key": "PX_STORAGE", "ip": "PX_SWIFT_IP", "port": "PX_SWIFT_PORT", "login": "PX_SWIFT_LOGIN",
+    "cacert": "PX_STORE_CACERT",
+}  # fmt: skip
 """Environment variables by field; ``PX_SWIFT_KEY`` and ``OS_*`` are read where a Swift is named."""
 
 _KINDS = {
@@ -29,9 +34,10 @@ _NOTHING = (
 class TargetWords:
     """What was said of a target; ``""`` is not said.
 
-    `key` names an entry of ``storage.json`` or ``swift.json``; `ip`, `port`, `login` are of a Swift; `container` is of
-    a Swift or S3; `folder` is a directory; `pacs` names an entry of ``pacs.json``, and `host`, `host_port`,
-    `called_aet`, `calling_aet` are of a PACS.
+    `key` names an entry of ``storage.json`` or ``swift.json``; `ip`, `port`, `login` are of a Swift; `container`,
+    `cacert` and `timeout` (seconds that it may be silent) are of a Swift or S3; `folder` is a directory; `pacs` names
+    an entry of ``pacs.json``, and `host`, `host_port`, `called_aet`, `calling_aet` are of a PACS, and so is `tls`, by
+    the fields of :mod:`pypx.model.tls`.
     """
 
     key: str = ""
@@ -39,12 +45,20 @@ class TargetWords:
     port: str = ""
     login: str = field(default="", repr=False)
     container: str = ""
+    cacert: str = ""
+    timeout: str = ""
     folder: str = ""
     pacs: str = ""
     host: str = ""
     host_port: str = ""
     called_aet: str = ""
     calling_aet: str = ""
+    tls: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def timeout_s(self) -> float | None:
+        """How long the store may be silent, seconds; ``None``: as ever."""
+        return float(self.timeout) if self.timeout else None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -65,7 +79,8 @@ def resolve_destination(
 ) -> Destination:
     """The store or PACS that is named.
 
-    A PACS is named by `said` alone: the variables name the one that is asked for images.
+    A PACS is named by `said` alone: the variables name the one that is asked for images.  Only the passphrase of our
+    key (``PX_TLS_KEY_PASSWORD``) is taken from there.
 
     Parameters
     ----------
@@ -84,7 +99,9 @@ def resolve_destination(
     if said.pacs or said.host or said.host_port or said.called_aet:
         if said.container:
             raise InputError("--container is of Swift and S3; a PACS has none")
-        return Destination(_pacs(said, keys, calling_aet))
+        return Destination(_pacs(said, keys, environ, calling_aet))
+    if said.tls:
+        raise InputError(f"{option_name(said.tls[0][0])} is about a PACS, and none is named to push to")
     found = resolve_store(said, keys, environ)
     if found is None:
         raise InputError(f"{_NOTHING}, or a PACS by --PACS KEY or --serverIP, --serverPort and --aec")
@@ -126,6 +143,8 @@ def resolve_store(said: TargetWords, keys: ServiceKeys | None, environ: Mapping[
         found = named_store(keys, said.key, environ)
     elif said.ip or said.port or said.login:
         fields = {name: getattr(said, name) or environ.get(VARIABLES[name], "") for name in ("ip", "port", "login")}
+        if said.cacert or environ.get(VARIABLES["cacert"]):
+            fields["secure"] = "true"
         found = swift_store(fields, environ, "--swiftIP")
     elif environ.get("OS_AUTH_URL"):
         found = swift_store({}, environ, "OS_AUTH_URL")
@@ -133,7 +152,22 @@ def resolve_store(said: TargetWords, keys: ServiceKeys | None, environ: Mapping[
         if said.container:
             raise InputError(f"--container {said.container}: of which store? {_NOTHING}")
         return None
-    return Resolved(_in_container(found.target, said.container), found.notices)
+    target = _in_container(found.target, said.container)
+    return Resolved(_trusting(target, said.cacert, environ), found.notices)
+
+
+def _trusting(target: StoreTarget, said: str, environ: Mapping[str, str]) -> StoreTarget:
+    """The target with the CA certificates that are named; those of an option or variable go before its own."""
+    if isinstance(target, FolderTarget):
+        if said:
+            raise InputError("--store-cacert is of Swift and S3; a directory has none")
+        return target
+    named = said or environ.get(VARIABLES["cacert"], "")
+    if named:
+        target = replace(target, cacert=Path(named))
+    if target.cacert is not None and not target.cacert.exists():
+        raise InputError(f"{target.cacert}: no such certificate; it is to prove that the store is the store")
+    return target
 
 
 def _by_variables(said: TargetWords, environ: Mapping[str, str]) -> TargetWords:
@@ -155,7 +189,7 @@ def _in_container(target: StoreTarget, container: str) -> StoreTarget:
     return replace(target, container=container)
 
 
-def _pacs(said: TargetWords, keys: ServiceKeys | None, calling_aet: str) -> PacsNode:
+def _pacs(said: TargetWords, keys: ServiceKeys | None, environ: Mapping[str, str], calling_aet: str) -> PacsNode:
     own = {"serverIP": said.host, "serverPort": said.host_port, "aec": said.called_aet, "aet": said.calling_aet}
     entry: Mapping[str, str] = {}
     if said.pacs:
@@ -176,4 +210,9 @@ def _pacs(said: TargetWords, keys: ServiceKeys | None, calling_aet: str) -> Pacs
         called_aet=parse_ae_title(values["aec"], "--aec"),
         calling_aet=calling,
         move_destination=calling,
+        tls=tls_of(
+            {**{name: entry[name] for name in TLS_FIELDS if name in entry}, **dict(said.tls)},
+            dict(said.tls),
+            environ.get("PX_TLS_KEY_PASSWORD"),
+        ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pypx.db.entries import text_of
 from pypx.db.smdb import Database
 from pypx.errors import CubeError, InvalidDicomError
 from pypx.model.identifiers import UID
@@ -19,7 +20,7 @@ from pypx.services.folder import FolderStore
 from pypx.services.storage import ObjectStore
 from pypx.workflows.pushlog import PushRecord, push_records
 from pypx.workflows.pushplan import Wanted, make_plan, templates_for
-from pypx.workflows.status import series_status, text_of
+from pypx.workflows.status import series_status
 
 _DICOM_SUFFIX = ".dcm"
 """What CUBE counts: names that end so, in lower case."""

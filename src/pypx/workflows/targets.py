@@ -18,6 +18,9 @@ from pypx.workflows.pushlog import Target
 
 StoreTarget = SwiftTarget | FolderTarget | S3Target
 
+STORE_TIMEOUT_S = 60.0
+"""How long a Swift or S3 may be silent unless told otherwise, seconds."""
+
 DEFAULT_CONTAINER = "users"
 DEFAULT_KEY = "testing"
 """What pypx sends as Swift key, always; only used, with a notice, where no other is given."""
@@ -124,7 +127,9 @@ def folder_store(path: str) -> Resolved:
     return Resolved(FolderTarget(_folder(path, "storage folder")))
 
 
-def open_store(target: StoreTarget, *, link: bool = False, jobs: int = 8) -> ObjectStore:
+def open_store(
+    target: StoreTarget, *, link: bool = False, jobs: int = 8, timeout_s: float | None = None
+) -> ObjectStore:
     """The store at a target; nothing is asked of it yet.
 
     Parameters
@@ -132,6 +137,7 @@ def open_store(target: StoreTarget, *, link: bool = False, jobs: int = 8) -> Obj
     target : where it is
     link : a folder gets hard links of the files where possible, instead of copies
     jobs : how many threads will use it
+    timeout_s : how long a server may be silent, seconds, > 0 (``None``: `STORE_TIMEOUT_S`)
 
     Raises
     ------
@@ -144,10 +150,10 @@ def open_store(target: StoreTarget, *, link: bool = False, jobs: int = 8) -> Obj
     if isinstance(target, S3Target):
         from pypx.services.s3 import S3Store  # noqa: PLC0415 - boto3 is an extra
 
-        return S3Store(target, connections=jobs)
+        return S3Store(target, timeout_s=timeout_s or STORE_TIMEOUT_S, connections=jobs)
     from pypx.services.swift import SwiftStore  # noqa: PLC0415 - slow to import
 
-    return SwiftStore(target)
+    return SwiftStore(target, timeout_s=timeout_s or STORE_TIMEOUT_S)
 
 
 def carrier_to(
@@ -156,6 +162,7 @@ def carrier_to(
     *,
     link: bool = False,
     jobs: int = 8,
+    timeout_s: float | None = None,
     limits: Limits | None = None,
     programs: Programs | None = None,
     store: ObjectStore | None = None,
@@ -166,7 +173,7 @@ def carrier_to(
     ----------
     target : a store or a PACS
     options : how careful it is
-    link, jobs : see :func:`open_store`
+    link, jobs, timeout_s : see :func:`open_store`
     limits, programs : for a PACS
     store : the opened store, where there is one already
     """
@@ -174,7 +181,7 @@ def carrier_to(
     named, brake = record_target(target), Brake(limit=max(8, 2 * jobs))
     if isinstance(target, PacsNode):
         return PacsCarrier(target, named, options, brake, limits or Limits(), programs or Programs())
-    return StoreCarrier(store or open_store(target, link=link, jobs=jobs), named, options, brake)
+    return StoreCarrier(store or open_store(target, link=link, jobs=jobs, timeout_s=timeout_s), named, options, brake)
 
 
 def record_target(target: StoreTarget | PacsNode) -> Target:
