@@ -24,13 +24,12 @@ from pypx.errors import (
     ToolFailedError,
     ToolMissingError,
 )
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID, AETitle, parse_ae_title, parse_uid
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.outcomes import (
     Completeness,
     EchoOutcome,
-    FileOutcome,
-    FileState,
     FindResult,
     MoveOutcome,
     MoveState,
@@ -42,7 +41,7 @@ from pypx.model.outcomes import (
     StudyFound,
 )
 from pypx.model.packpath import DEFAULT_TEMPLATES, Templates, pack_path
-from pypx.model.peers import CubeTarget, FolderTarget, PacsNode, S3Target, SwiftTarget
+from pypx.model.peers import CubeTarget, FolderTarget, PacsNode, S3Target, SwiftTarget, TlsSettings
 from pypx.model.query import Query
 from pypx.model.records import Element, ImageRecord, Instance, SeriesRef
 from pypx.services.cube import CubeClient
@@ -114,6 +113,7 @@ __all__ = [
     "StudyFound",
     "SwiftTarget",
     "Templates",
+    "TlsSettings",
     "ToolFailedError",
     "ToolMissingError",
     "build_query",

@@ -133,9 +133,12 @@ class Pacs:
 
 
 class Orthanc(Pacs):
-    """A real Orthanc, configured by docs/snippets/orthanc.json; `knows` makes it accept a move destination."""
+    """A real Orthanc, configured by docs/snippets/orthanc.json and what is `more`.
 
-    def __init__(self, directory: Path) -> None:
+    `knows` makes it accept a move destination.
+    """
+
+    def __init__(self, directory: Path, more: Mapping[str, object] | None = None) -> None:
         orthanc = program("Orthanc")
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -149,7 +152,7 @@ class Orthanc(Pacs):
         )
         self.aet = str(configuration["DicomAet"])
         path = directory / "orthanc.json"
-        path.write_text(json.dumps(configuration, indent=2))
+        path.write_text(json.dumps({**configuration, **(more or {})}, indent=2))
         self.server = Server([orthanc, "--verbose", str(path)], directory, "orthanc")
         self.server.wait_ready(self.http_port)
         self._http: http.client.HTTPConnection | None = None
@@ -183,9 +186,9 @@ class Orthanc(Pacs):
         except ValueError:
             return content
 
-    def knows(self, aet: str, port: int) -> None:
+    def knows(self, aet: str, port: int, **more: object) -> None:
         """Register a modality, so that C-MOVE can send to it."""
-        self.rest("PUT", f"/modalities/{aet}", {"AET": aet, "Host": HOST, "Port": port})
+        self.rest("PUT", f"/modalities/{aet}", {"AET": aet, "Host": HOST, "Port": port, **more})
 
     def forgets(self, aet: str) -> None:
         self.rest("DELETE", f"/modalities/{aet}")

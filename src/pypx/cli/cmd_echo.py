@@ -19,6 +19,7 @@ _EPILOG = options.epilog(
     """
     px echo --serverIP 10.0.0.5 --serverPort 4242 --aec ORTHANC --aet CHRIS
     px echo --PACS orthanc --basemount /data/dicom
+    px echo --serverIP pacs.example.org --serverPort 2762 --aec PACS --tls --tls-ca hospital-ca.pem
     """,
     0, 2, 10, 11, 12, 20, 21,
 )  # fmt: skip

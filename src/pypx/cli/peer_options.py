@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pypx.cli import console
+from pypx.cli import console, tls_options
 from pypx.cli.options import Command, F, given, named_layout, record, typed
 from pypx.errors import InputError
 
@@ -22,13 +23,22 @@ DEFAULT_PORT = 4242
 class PeerOptions:
     """The PACS as options, variables and named service describe it; what is missing may come from elsewhere.
 
-    `typed` are the values of the command line, `settings` those of the environment and of a PACS named there.
+    `typed` are the values of the command line, `settings` those of the environment and of a PACS named there;
+    `said` are those that stand there word for word, not by the name of a PACS.
     """
 
-    __slots__ = ("destination", "settings", "typed")
+    __slots__ = ("destination", "said", "settings", "typed")
 
-    def __init__(self, typed: Mapping[str, str], settings: Mapping[str, str], destination: str | None = None) -> None:
+    def __init__(
+        self,
+        typed: Mapping[str, str],
+        settings: Mapping[str, str],
+        destination: str | None = None,
+        *,
+        said: Mapping[str, str] | None = None,
+    ) -> None:
         self.typed = dict(typed)
+        self.said = dict(said or {})
         self.settings = dict(settings)
         self.destination = destination
 
@@ -45,6 +55,7 @@ class PeerOptions:
         """
         from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
         from pypx.model.peers import PacsNode
+        from pypx.model.tls import tls_of
 
         values = self.settings | _node_values(base) | self.typed
         if "serverIP" not in values:
@@ -60,30 +71,41 @@ class PeerOptions:
             called_aet=parse_ae_title(values.get("aec", DEFAULT_AEC), "--aec"),
             calling_aet=calling,
             move_destination=parse_ae_title(self.destination, "--move-destination") if self.destination else usual,
+            tls=tls_of(values, self.said, os.environ.get(tls_options.PASSWORD_VARIABLE)),
         )
 
 
 def _node_values(base: PacsNode | None) -> dict[str, str]:
+    from pypx.model.tls import tls_fields
+
     if base is None:
         return {}
     return {
         "serverIP": base.host, "serverPort": str(base.port), "aec": base.called_aet, "aet": base.calling_aet,
+        **tls_fields(base.tls),
     }  # fmt: skip
 
 
-_PEER_FIELDS = {"serverIP": "server_ip", "serverPort": "server_port", "aec": "aec", "aet": "aet"}
+_PEER_FIELDS = {
+    "serverIP": "server_ip", "serverPort": "server_port", "aec": "aec", "aet": "aet",
+    **{field: field for field in tls_options.FIELDS},
+}  # fmt: skip
 
 
 def _peer_options(_values: Mapping[str, Any]) -> PeerOptions:
-    values = {field: str(given(name)) for field, name in _PEER_FIELDS.items() if given(name) is not None}
-    spoken = {field: text for field, text in values.items() if typed(_PEER_FIELDS[field])}
+    values = {field: _text(given(name)) for field, name in _PEER_FIELDS.items() if given(name) is not None}
+    spoken = said = {field: text for field, text in values.items() if typed(_PEER_FIELDS[field])}
     key = given("pacs")
     if key:
         entry = {field: text for field, text in _service(key).items() if field in _PEER_FIELDS and text}
         _warn_of_variables(key, entry, values, spoken)
         values = entry | values
         spoken = values if typed("pacs") else spoken
-    return PeerOptions(spoken, values, given("move_destination"))
+    return PeerOptions(spoken, values, given("move_destination"), said=said)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _warn_of_variables(
@@ -125,6 +147,7 @@ def _peer_decorators(move: bool) -> list[Callable[[Command], Command]]:
             help="A PACS named in the BASEMOUNT's services/pacs.json (PX_PACS).",
         ),
     ]  # fmt: skip
+    options += tls_options.PEER
     if move:
         options.append(
             click.option(
