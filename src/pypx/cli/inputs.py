@@ -75,20 +75,16 @@ def parse_object(text: str, name: str, what: str) -> dict[str, Any]:
 
     Raises
     ------
-    InputError : empty, not JSON, or no object
+    InputError : empty, not JSON (:func:`pypx.model.jsontext.parse_json`), or no object
     """
     if not text.strip():
         raise InputError(f"{name}: empty where {_one(what)} (JSON) was expected; did the command before it fail?")
-    import json
+    from pypx.model.jsontext import JsonTextError, parse_json
 
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{name}: not JSON where {_one(what)} was expected: {error.msg}, line {error.lineno} column {error.colno}"
-        ) from None
-    except (RecursionError, ValueError):
-        raise InputError(f"{name}: the JSON of the {what} is nested too deeply or holds an impossible number") from None
+        value = parse_json(text)
+    except JsonTextError as error:
+        raise InputError(f"{name}: not JSON where {_one(what)} was expected: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{name}: a JSON object was expected as {what}, not a {type(value).__name__}")
     return value

@@ -14,6 +14,7 @@ from pypx.model.keywords import Level
 from pypx.model.outcomes import FindResult
 from pypx.model.peers import PacsNode
 from pypx.model.query import MatchingKey, Query
+from pypx.model.tls import TLS_FIELDS, tls_fields, tls_of
 
 FIND_ARGS: Mapping[str, Any] = {
     "JSONargString": "",
@@ -72,6 +73,7 @@ def find_args(result: FindResult, given: Mapping[str, Any] | None = None) -> dic
     args = dict(FIND_ARGS)
     node = result.peer
     args.update(aet=str(node.calling_aet), aec=str(node.called_aet), serverIP=node.host, serverPort=str(node.port))
+    args.update(tls_fields(node.tls))
     args.update({key.keyword: key.value for key in result.query.match})
     if result.query.return_keys is not None:
         args["QueryReturnTags"] = ",".join(result.query.return_keys)
@@ -98,8 +100,10 @@ def then_args(result: FindResult, verbs: tuple[str, ...]) -> dict[str, Any]:
     return left
 
 
-def peer_of(args: Mapping[str, Any]) -> PacsNode | None:
+def peer_of(args: Mapping[str, Any], tls_password: str | None = None) -> PacsNode | None:
     """The PACS that `args` name, ``None`` if address or titles are missing.
+
+    No document has the passphrase of our key: `tls_password`.
 
     Raises
     ------
@@ -116,6 +120,7 @@ def peer_of(args: Mapping[str, Any]) -> PacsNode | None:
         called_aet=parse_ae_title(called, "args.aec"),
         calling_aet=own,
         move_destination=own,
+        tls=tls_of({field: _text(args.get(field)) for field in TLS_FIELDS}, {}, tls_password, what="args.tls"),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from pypx.compat.find_args import NO_PEER, peer_of, query_of
 from pypx.compat.find_json import unescaped
 from pypx.errors import InputError, PeerFailedError
 from pypx.model.identifiers import UID, parse_uid
+from pypx.model.jsontext import JsonTextError, parse_json
 from pypx.model.outcomes import Completeness, FindResult, SeriesFound, StudyFound
 from pypx.model.peers import PacsNode
 from pypx.model.query import EMPTY_QUERY
@@ -35,8 +35,8 @@ def parse_document(text: str, source: str = "standard input") -> dict[str, Any]:
     if not text.strip():
         raise InputError(f"{source} is empty; expected the JSON of `px find --json`")
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except JsonTextError as error:
         raise InputError(f"{source} is not JSON ({error}); expected the output of `px find --json`") from None
     if not isinstance(document, dict):
         raise InputError(f"{source} holds {_kind(document)}; expected the object that `px find --json` prints")

@@ -7,11 +7,13 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from pypx.compat.legacy_help import SUMMARIES, program
 from pypx.compat.legacy_options import ALIASES, OPTIONS, PASSED_OVER, Option
 from pypx.errors import InputError
+from pypx.model.jsontext import JsonTextError, parse_json
+from pypx.model.plain import plain, shortened
 
 _NOT_GIVEN = object()
 
@@ -24,6 +26,13 @@ class Parsed:
     given: frozenset[str]
 
 
+class _Parser(ArgumentParser):
+    """As argparse has it, but what it repeats of a command line moves no terminal's cursor, and does not fill it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shortened(plain(message)))
+
+
 def make_parser(verb: str, description: str = "") -> ArgumentParser:
     """The parser of a verb, with pypx's defaults.
 
@@ -32,7 +41,7 @@ def make_parser(verb: str, description: str = "") -> ArgumentParser:
     verb : ``find`` for px-find and so on
     description : shown by ``--help``
     """
-    parser = ArgumentParser(
+    parser = _Parser(
         prog=program(verb),
         description=(description or SUMMARIES[verb]).replace("%", "%%"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,8 +112,8 @@ def _usual_spelling(verb: str, argv: Sequence[str]) -> list[str]:
 
 def _json_object(text: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(text)
+    except JsonTextError as error:
         raise InputError(f"--JSONargs is not JSON ({error}); give an object of option names and values") from None
     if not isinstance(found, dict):
         raise InputError("--JSONargs: an object of option names and values is expected")

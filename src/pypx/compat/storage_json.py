@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pypx.errors import InputError, PxError, StorageError
+from pypx.model.jsontext import JsonTextError, parse_json
 from pypx.services.storage import ObjectStore
 from pypx.workflows.objects import (
     Moved,
@@ -48,8 +48,8 @@ def parse_action(text: str) -> Action:
     InputError : no JSON, no action, an unknown action, or arguments that are no object
     """
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except JsonTextError as error:
         raise InputError(f"--do: not JSON ({error})") from None
     action = value.get("action") if isinstance(value, dict) else None
     if not isinstance(action, str):
@@ -84,7 +84,7 @@ def _text(args: Mapping[str, Any], name: str, default: str = "") -> str:
 
 def _ls(store: ObjectStore, args: Mapping[str, Any]) -> dict[str, Any]:
     keys = args.get("retSpec", list(_LISTED))
-    if not isinstance(keys, list) or not set(keys) <= set(_LISTED):
+    if not isinstance(keys, list) or not all(key in _LISTED for key in keys):
         raise InputError(f"--do: retSpec is a list of {', '.join(_LISTED)}")
     path, substring = _text(args, "path", "/"), _text(args, "substr")
     folder_name(path)

@@ -66,10 +66,8 @@ def parse_port(text: str | int, what: str = "port") -> int:
     ------
     InputError : not a port number
     """
-    try:
-        port = int(str(text).strip())
-    except ValueError:
-        port = 0
+    digits = str(text).strip()
+    port = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 5 else 0
     if not 1 <= port <= 65535:
         raise InputError(f"{what}: {str(text)[:40]!r} is not a TCP port (1 to 65535)")
     return port

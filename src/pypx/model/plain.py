@@ -18,6 +18,14 @@ def plain_lines(text: str) -> str:
     return _IN_LINES.sub(_visible, text)
 
 
+def shortened(text: str, limit: int = 1000) -> str:
+    """`text` if it has at most `limit` characters, else its beginning and its end: values have any length."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 4
+    return f"{text[: limit - tail - 1]}…{text[-tail:]}"
+
+
 def _visible(found: re.Match[str]) -> str:
     character = found.group()
     return " " if character in "\t\r\n" else character.encode("unicode_escape").decode("ascii")

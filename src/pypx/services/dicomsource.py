@@ -96,7 +96,8 @@ class InflatedSource:
 
     def close_at(self, position: int) -> None:
         """Check that the data set ends at `position`, padding apart."""
-        if self.block(position, MAX_PADDING + 1).strip(b"\0"):
+        padding = self.block(position, MAX_PADDING + 1)
+        if len(padding) > MAX_PADDING or padding.strip(b"\0"):
             raise InvalidDicomError("not a data set: what follows its last element is no element")
         rest = self._inflater.unused_data + self._file.block(self._position, MAX_PADDING + 1)
         total = self._begin + len(self._kept)
