@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pypx.cli import console, options, tool_options
+from pypx.cli import console, options, tls_options, tool_options
 from pypx.cli.console import Console
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
     from pypx.model.identifiers import AETitle
+    from pypx.model.peers import TlsSettings
     from pypx.services.dcmtk import Programs
     from pypx.workflows.events import ListenEvent
 
@@ -23,6 +25,7 @@ _EPILOG = options.epilog(
     px listen --basemount /data/dicom --port 11113 --aet CHRIS
     px listen --basemount /data/dicom --port 11113 --aet CHRIS --allow-calling ORTHANC --min-free 20G
     px listen --basemount /data/dicom --port 11113 --jsonl > events.jsonl
+    px listen --basemount /data/dicom --port 2762 --aet CHRIS --tls --tls-cert chris.pem --tls-ca hospital-ca.pem
     """,
     2, 20, 40,
     _0="told to stop (SIGTERM, SIGHUP, ^C), and all that was received is filed",
@@ -91,6 +94,11 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
     help="Take images from these addresses only, such as 10.0.0.5 or 10.0.0.0/24.",
 )
 @click.option(
+    "--known-pacs-only",
+    is_flag=True,
+    help="Take images from the PACS of services/pacs.json only: their AE titles, each from its address.",
+)
+@click.option(
     "--max-associations",
     type=click.IntRange(1),
     default=32,
@@ -112,7 +120,16 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
     show_default=True,
     callback=_bytes,
     metavar="SIZE",
-    help="Let senders wait while less is free on the disk.",
+    help="Let senders wait while less is free on the disk; below half of it refuse objects (out of resources).",
+)
+@click.option(
+    "--max-object-size",
+    "max_object",
+    default="4G",
+    show_default=True,
+    callback=_bytes,
+    metavar="SIZE",
+    help="Refuse larger objects (out of resources).",
 )
 @click.option(
     "--drain",
@@ -138,6 +155,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
     metavar="SECONDS",
     help="Between two messages of an association.",
 )
+@tls_options.listener
 @tool_options.programs("storescp")
 @options.output(json_help="The same as --jsonl: a listener has no end to print a document at.")
 def command(
@@ -148,12 +166,15 @@ def command(
     aet: str | None,
     calling: tuple[str, ...],
     networks: tuple[str, ...],
+    known_pacs_only: bool,
     max_associations: int,
     max_backlog: int,
     min_free: int,
+    max_object: int,
     drain: float,
     acse_timeout: float,
     dimse_timeout: float,
+    tls: TlsSettings | None,
     programs: Programs,
     out: Console,
 ) -> None:
@@ -163,6 +184,7 @@ def command(
     first; the second time it ends at once, and the next px listen files what was left.
     """
     from pypx.model.identifiers import parse_ae_title
+    from pypx.workflows.knownpacs import known_callers
     from pypx.workflows.listen import listen
     from pypx.workflows.serving import ListenOptions
 
@@ -174,13 +196,17 @@ def command(
             aet=None if aet is None else parse_ae_title(aet, "--aet"),
             calling_aets=_titles(calling),
             networks=_networks(networks),
+            known=known_callers(layout) if known_pacs_only else None,
             max_associations=max_associations,
             max_backlog=max_backlog,
             min_free_bytes=min_free,
+            max_object_bytes=max_object,
             acse_s=acse_timeout,
             dimse_s=dimse_timeout,
             drain_s=drain,
             programs=programs,
+            debug="--debug" in sys.argv,
+            tls=tls,
         ),
         _teller(out),
     )

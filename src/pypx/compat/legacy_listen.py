@@ -8,6 +8,7 @@ from pathlib import Path
 from pypx.compat.legacy_call import Call
 from pypx.db.layout import Layout
 from pypx.model.identifiers import parse_port
+from pypx.model.tls import TLS_FIELDS, tls_of
 from pypx.services.dcmtk import Programs
 from pypx.workflows.events import EventKind, ListenEvent
 from pypx.workflows.listen import listen
@@ -30,8 +31,11 @@ def run(call: Call, say: Callable[[str], None]) -> None:
     layout = Layout.of_basemount(Path(root).absolute()) if root else call.layout()
     storescp = call.text("executable")
     port = call.chosen("port") or call.environ.get("PX_LISTEN_PORT", "") or DEFAULT_PORT
+    secured = {field: call.environ.get(f"PX_LISTEN_{field.upper()}", "") for field in TLS_FIELDS}
     options = ListenOptions(
-        port=parse_port(port, "-p"), programs=Programs(storescp=storescp) if storescp else call.programs()
+        port=parse_port(port, "-p"),
+        programs=Programs(storescp=storescp) if storescp else call.programs(),
+        tls=tls_of(secured, {}, call.environ.get("PX_LISTEN_TLS_KEY_PASSWORD"), what="PX_LISTEN_TLS"),
     )
     if call.text("holding") or call.text("tmp_directory"):
         say(f"-t is not used: what is received waits in {layout.incoming} until it is filed")

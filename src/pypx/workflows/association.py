@@ -10,6 +10,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pypx.errors import InputError
 from pypx.model.identifiers import AETitle
@@ -17,17 +18,26 @@ from pypx.model.identifiers import AETitle
 HEAD_BYTES = 74
 """How much of an A-ASSOCIATE-RQ has fixed fields (PS3.8 table 9-11)."""
 
+_HEADER_BYTES = 6
 _ASSOCIATE_RQ = 0x01
 _ASSOCIATE_RJ = 0x03
-_MAX_PDU = 1 << 20
+_MAX_PDU = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class AssociationRequest:
-    """The titles of an A-ASSOCIATE-RQ, and the address it came from."""
+    """The titles of an A-ASSOCIATE-RQ, the address it came from, and the subject of the peer's certificate, if any."""
 
     calling_aet: str
     called_aet: str
+    address: str
+    certificate: str | None = None
+
+
+class Caller(NamedTuple):
+    """An AE title and the address it has to come from."""
+
+    calling_aet: str
     address: str
 
 
@@ -38,6 +48,7 @@ class Rejection(Enum):
     CALLING_AE = (1, 1, 3, "calling AE title not recognized")
     ADDRESS = (1, 1, 3, "calling address not allowed")
     LOCAL_LIMIT = (2, 3, 2, "local limit exceeded: too many associations")
+    NO_ROOM = (2, 3, 1, "temporary congestion: the listener is waiting for room")
     STOPPING = (2, 3, 1, "temporary congestion: the listener is stopping")
     NO_SERVICE = (2, 3, 1, "temporary congestion: the association could not be served")
 
@@ -52,6 +63,19 @@ class Rejection(Enum):
         return struct.pack(">BBLBBBB", _ASSOCIATE_RJ, 0, 4, 0, result, source, reason)
 
 
+def request_size(head: bytes) -> int | None:
+    """How many bytes an A-ASSOCIATE-RQ has that begins with `head` (6 bytes or more).
+
+    Returns
+    -------
+    ``None`` if this is none: another PDU, another protocol, too short for one, or longer than 256 KiB
+    """
+    if len(head) < _HEADER_BYTES or head[0] != _ASSOCIATE_RQ:
+        return None
+    length = int(struct.unpack(">L", head[2:6])[0])
+    return length + _HEADER_BYTES if HEAD_BYTES - _HEADER_BYTES <= length <= _MAX_PDU else None
+
+
 def parse_request(head: bytes, address: str) -> AssociationRequest | None:
     """Read the head of an A-ASSOCIATE-RQ.
 
@@ -62,16 +86,13 @@ def parse_request(head: bytes, address: str) -> AssociationRequest | None:
 
     Returns
     -------
-    ``None`` if this is none: another PDU, another protocol, cut short, or longer than 1 MiB
+    ``None`` if this is none: another PDU, another protocol, cut short, or longer than 256 KiB
 
     References
     ----------
     PS3.8 9.3.2
     """
-    if len(head) < HEAD_BYTES or head[0] != _ASSOCIATE_RQ:
-        return None
-    length = struct.unpack(">L", head[2:6])[0]
-    if not HEAD_BYTES - 6 <= length <= _MAX_PDU:
+    if len(head) < HEAD_BYTES or request_size(head) is None:
         return None
     return AssociationRequest(calling_aet=_title(head[26:42]), called_aet=_title(head[10:26]), address=address)
 
@@ -87,12 +108,13 @@ class AccessRules:
     """Who may send.
 
     `aet` is the title a sender has to call (``None``: any); `calling_aets` are those it may have, `networks` where it
-    may be (empty: any).
+    may be (empty: any).  With `known`, it has to be one of those, by title and address together (``None``: anybody).
     """
 
     aet: AETitle | None = None
     calling_aets: frozenset[AETitle] = frozenset()
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    known: frozenset[Caller] | None = None
 
     def judge(self, request: AssociationRequest) -> Rejection | None:
         """Why a request is refused, or ``None``."""
@@ -102,6 +124,9 @@ class AccessRules:
             return Rejection.CALLED_AE
         if self.calling_aets and request.calling_aet not in self.calling_aets:
             return Rejection.CALLING_AE
+        if self.known is not None and Caller(request.calling_aet, request.address) not in self.known:
+            named = any(request.calling_aet == caller.calling_aet for caller in self.known)
+            return Rejection.ADDRESS if named else Rejection.CALLING_AE
         return None
 
     def _knows(self, address: str) -> bool:

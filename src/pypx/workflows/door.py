@@ -1,8 +1,9 @@
 """The door of a listener: its socket, and the connections that have not said yet what they want.
 
 Single-threaded, driven by a selector.  The kernel wakes us for a connection only when the fixed fields of its
-A-ASSOCIATE-RQ are there (SO_RCVLOWAT), so a peer that dribbles costs nothing but one of the half-open places, and that
-only for a bounded time.
+A-ASSOCIATE-RQ are there, then when the whole of it is (SO_RCVLOWAT), so a peer that dribbles costs nothing but one of
+the half-open places, and that only for a bounded time: no program is started for it.  When all places are taken, the
+oldest connection of the address that has most of them is dropped, so that nobody keeps others out by saying nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import errno
 import selectors
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pypx.errors import PxError
-from pypx.workflows.association import HEAD_BYTES, AssociationRequest, Rejection, parse_request
+from pypx.workflows.association import HEAD_BYTES, AssociationRequest, Rejection, parse_request, request_size
+from pypx.workflows.tlsdoor import TlsDoor
 
 BACKLOG = 128
 _MAX_HALF_OPEN = 64
@@ -32,32 +35,34 @@ Refused = Callable[[AssociationRequest, Rejection], None]
 
 @dataclass(slots=True)
 class _HalfOpen:
-    """A connection that is still ours: to be heard, or, once answered (`closing`), to be closed by its peer."""
+    """A connection that is still ours: to be heard, or, once answered (`closing`), to be closed by its peer.
+
+    `wanted`: bytes of its request that have to be there.  `secured`: its number with the TLS process, if there is one.
+    """
 
     connection: socket.socket
     address: str
     deadline: float
+    wanted: int = HEAD_BYTES
     closing: bool = False
+    secured: int | None = None
 
 
 class Door:
-    """Accepts connections, hears their request, and hands them on or rejects them.
-
-    Raises
-    ------
-    PxError : the address cannot be listened on
-    """
+    """Accepts connections of a listening socket, hears their request, and hands them on or rejects them."""
 
     def __init__(
         self,
         selector: selectors.BaseSelector,
-        address: tuple[str, int],
+        listening: socket.socket,
         *,
         request_s: float,
         admit: Admit,
         refused: Refused,
+        tls: TlsDoor | None = None,
     ) -> None:
         self._selector = selector
+        self._tls = tls
         self._request_s = request_s
         self._admit = admit
         self._refused = refused
@@ -65,7 +70,7 @@ class Door:
         self._accepting = False
         self._not_before = 0.0
         self._open = False
-        self._socket = _listen(address)
+        self._socket = listening
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
 
     def set_open(self, wanted: bool) -> None:
@@ -87,7 +92,7 @@ class Door:
         """Do what a ready file object of ours asks for."""
         if key.fileobj is self._socket:
             self._accept()
-        elif isinstance(key.data, _HalfOpen):
+        elif isinstance(key.data, _HalfOpen) and key.data.connection.fileno() >= 0:  # it may just have been dropped
             self._listen_to(key.data)
         self._adjust()
 
@@ -99,7 +104,8 @@ class Door:
         self._adjust()
 
     def _adjust(self) -> None:
-        accepting = self._open and len(self._half_open) < _MAX_HALF_OPEN and time.monotonic() >= self._not_before
+        accepting = self._open and time.monotonic() >= self._not_before
+        accepting = accepting and (self._tls is None or self._tls.ready)
         if accepting and not self._accepting:
             self._selector.register(self._socket, selectors.EVENT_READ, self)
         elif self._accepting and not accepting:
@@ -114,11 +120,24 @@ class Door:
         except OSError:  # no descriptors or no memory left: the connection waits with the kernel
             self._not_before = time.monotonic() + _RETRY_S
             return
+        if len(self._half_open) >= _MAX_HALF_OPEN:
+            self._drop(self._most_costly())
+        secured = None
+        if self._tls is not None:
+            try:
+                connection, secured = self._tls.wrap(connection, peer[0])
+            except OSError:  # it is closed; its peer may try again
+                return
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, HEAD_BYTES)
-        place = _HalfOpen(connection, peer[0], time.monotonic() + self._request_s)
+        place = _HalfOpen(connection, peer[0], time.monotonic() + self._request_s, secured=secured)
         self._half_open[connection.fileno()] = place
         self._selector.register(connection, selectors.EVENT_READ, place)
+
+    def _most_costly(self) -> _HalfOpen:
+        """The oldest connection of the address that has most of them."""
+        ((address, _),) = Counter(place.address for place in self._half_open.values()).most_common(1)
+        return next(place for place in self._half_open.values() if place.address == address)
 
     def _listen_to(self, place: _HalfOpen) -> None:
         if not place.closing:
@@ -135,13 +154,20 @@ class Door:
 
     def _hear(self, place: _HalfOpen, *, stopping: bool = False) -> None:
         try:
-            head = place.connection.recv(HEAD_BYTES, socket.MSG_PEEK)
+            head = place.connection.recv(max(place.wanted, _DRAINED), socket.MSG_PEEK)
         except OSError:
             head = b""
-        request = parse_request(head, place.address)
-        if request is None:
+        request, size = parse_request(head, place.address), request_size(head) or 0
+        cut_short = len(head) < size and not stopping
+        if request is not None and cut_short and place.wanted < size:  # wake us when all of it is there
+            place.wanted = size
+            place.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+            return
+        if request is None or cut_short:
             self._drop(place)
             return
+        if self._tls is not None and place.secured is not None:
+            request = replace(request, certificate=self._tls.certificate(place.secured))
         rejection = Rejection.STOPPING if stopping else self._hand_on(place, request)
         if rejection is None:
             self._drop(place)
@@ -173,8 +199,13 @@ class Door:
         place.connection.close()
 
 
-def _listen(address: tuple[str, int]) -> socket.socket:
-    host, port = address
+def listen_on(host: str, port: int) -> socket.socket:
+    """Open a listening socket (TCP, IPv4) that does not block.
+
+    Raises
+    ------
+    PxError : the address cannot be listened on
+    """
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

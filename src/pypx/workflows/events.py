@@ -18,8 +18,12 @@ class EventKind(str, Enum):
     SERIES = "series"
     REJECTED_FILE = "rejected-file"
     CONFLICT = "conflict"
+    OBJECT_TOO_LARGE = "object-too-large"
+    OUT_OF_RESOURCES = "out-of-resources"
     FILING_FAILED = "filing-failed"
     WORKER_RESTARTED = "worker-restarted"
+    TLS_REFUSED = "tls-refused"
+    TLS_RESTARTED = "tls-restarted"
     PAUSED = "paused"
     RESUMED = "resumed"
     DRAINING = "draining"
@@ -32,7 +36,8 @@ class ListenEvent:
 
     An association counts as ended when its program has and its files are recorded, so `files` are durable then.
     `exit_status` is that of its storescp, negative for a signal; `seconds` how long that ran.  `new` and `total` count
-    the distinct instances of a series: added now, recorded in all.  No event names a patient.
+    the distinct instances of a series: added now, recorded in all.  `refused` counts objects that were answered with
+    *out of resources*: of each association the first is told at once, by the reason it had.  No event names a patient.
     """
 
     kind: EventKind
@@ -44,7 +49,9 @@ class ListenEvent:
     association: str | None = None
     calling_aet: str | None = None
     called_aet: str | None = None
+    certificate: str | None = None
     files: int | None = None
+    refused: int | None = None
     exit_status: int | None = None
     seconds: float | None = None
     StudyInstanceUID: str | None = None

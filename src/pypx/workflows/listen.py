@@ -16,6 +16,7 @@ from pypx.db.smdb import Database
 from pypx.db.tables import make_dirs
 from pypx.services.process import find_program
 from pypx.workflows import spool
+from pypx.workflows.door import listen_on
 from pypx.workflows.events import EventKind, ListenEvent
 from pypx.workflows.serving import ListenOptions
 from pypx.workflows.supervisor import Supervisor
@@ -38,17 +39,31 @@ def listen(layout: Layout, options: ListenOptions, on_event: Callable[[ListenEve
     Raises
     ------
     ToolMissingError : there is no storescp
+    InputError : TLS is asked for, and certificate or key cannot be used
     DatabaseError : the BASEMOUNT cannot be written
     PxError : the port cannot be had; or a second signal ended the listener at once; or files are left in the spool
         because they could not be filed
     """
     find_program(options.programs.storescp)
-    Database.open_or_create(layout)
-    make_dirs(layout.data)
-    folder, lock = spool.create_listener(layout.incoming)
+    if options.tls is not None:
+        from pypx.services.tlscontext import server_context  # noqa: PLC0415 - ssl is loaded for those who need it
+
+        server_context(options.tls)
+    with listen_on(options.bind, options.port) as listening:  # first: a busy port leaves nothing behind
+        _listen(layout, options, listening, on_event)
+
+
+def _listen(
+    layout: Layout, options: ListenOptions, listening: socket.socket, on_event: Callable[[ListenEvent], None]
+) -> None:
+    layout = Database.open_or_create(layout).layout
+    make_dirs(layout.data, layout.modes.directory)
+    folder, lock = spool.create_listener(layout.incoming, layout.modes)
     try:
         with selectors.DefaultSelector() as selector:
-            supervisor = Supervisor(selector, layout, options, folder=folder, lock=lock, on_event=on_event)
+            supervisor = Supervisor(
+                selector, layout, options, folder=folder, lock=lock, listening=listening, on_event=on_event
+            )
             with _signals(supervisor.stop, selector):
                 supervisor.run()
     finally:

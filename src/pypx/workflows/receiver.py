@@ -17,14 +17,17 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, sync_filesystem
-from pypx.errors import PxError
-from pypx.model.outcomes import FileOutcome, FileState
+from pypx.errors import InvalidDicomError, PxError
+from pypx.model.fileoutcomes import FileOutcome, FileState
+from pypx.services.dicomfile import has_pixels
 from pypx.workflows import spool
 from pypx.workflows.digests import Digesting
 from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
@@ -162,7 +165,12 @@ class Worker:
     def _add(self, file: Path) -> bool:
         self.note.write(str(file))
         try:
-            if file in self.deadly:
+            cut = self._is_cut(file)
+            if cut is None:
+                return False  # the supervisor says in a moment how that association ended
+            if cut:
+                self.filer.refuse(file, "the program that received it was killed before it was known to be whole")
+            elif file in self.deadly:
                 self.filer.refuse(file, "the filing process ended abnormally each time it read this file")
             else:
                 self.filer.add(file)
@@ -180,6 +188,19 @@ class Worker:
         self._delayed.pop(file, None)
         self._batch[file] = file.parent
         return True
+
+    def _is_cut(self, file: Path) -> bool | None:
+        """Whether a file may be cut short though its structure does not show it; ``None``: not known yet."""
+        folder = self._folders.get(file.parent)
+        if folder is None or not folder.ended or not spool.maybe_unfinished(file):
+            return False
+        well = spool.ended_well(file.parent)
+        if well is None and self.channel.open and file.parent.parent == self.own:
+            return None
+        try:
+            return not well and not has_pixels(file)
+        except InvalidDicomError:
+            return False  # its structure does show it
 
     def _commit(self) -> None:
         outcomes = self.filer.commit()
@@ -259,6 +280,17 @@ def _without_names(error: Exception) -> str:
     return f"in the BASEMOUNT: {reason}" if colon and place.startswith("/") else str(error)
 
 
+def _tell_bug(channel: Channel, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say where a bug is, without what it was about; standard error leads somewhere with ``--debug`` only."""
+    place = trace
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f" at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
+    reason = f"a bug in px: {kind.__name__}{where} (run px listen with --debug and report what it prints)"
+    channel.send("filing-failed", reason=reason)
+    sys.__excepthook__(kind, error, trace)
+
+
 def main(arguments: list[str]) -> int:
     """Run a worker; 0 if nothing closed is left.
 
@@ -270,11 +302,13 @@ def main(arguments: list[str]) -> int:
     note, deadly = Note(int(arguments[3])), frozenset(map(Path, arguments[4:]))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when: it closes the channel
-    layout = Layout.of_log(log, data)
     channel = Channel(sys.stdin.fileno())
+    sys.excepthook = partial(_tell_bug, channel)
     try:
-        database = Database.open_or_create(layout)
-        with locked(layout.lock("filing", own.name)):  # loads what the first batch would wait for, and proves it works
+        database = Database.open_or_create(Layout.of_log(log, data))
+        layout = database.layout
+        # loads what the first batch would wait for, and proves it works
+        with locked(layout.lock("filing", own.name), modes=layout.modes):
             sync_filesystem(layout.data)
         options = FilingOptions(Placement.MOVE, rejected=layout.incoming / spool.REJECTED)
         done = Worker(Filer(database, options), own, channel, note, deadly).run()

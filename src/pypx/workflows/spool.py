@@ -2,7 +2,9 @@
 
 Who lives is known from locks that the kernel frees, flock(2) on the file ``.lock`` of each folder: that of a listener
 is held by its supervisor and its worker, that of an association by its storescp.  A folder gets its name only when its
-lock is held, so a folder whose lock is free belongs to nobody who lives.
+lock is held, so a folder whose lock is free belongs to nobody who lives.  How an association ended is told by the mode
+of its lock file (one may be executed by its owner: well; by its group: badly): changing that takes no room on a full
+disk.
 """
 
 from __future__ import annotations
@@ -10,23 +12,32 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from pypx.db.layout import FILE_MODE
+from pypx.db.files import set_mode
+from pypx.db.layout import Modes
 from pypx.db.tables import make_dirs
 from pypx.errors import DatabaseError
 
 LOCK = ".lock"
+ERRORS = ".errors.cfg"
 PREFIX = "listener-"
 CONFLICTS = "conflicts"
 REJECTED = "rejected"
 _UNBORN = ".new-"
+_UNBORN_S = 60.0
+_BLOCK = 4096
+_WELL, _BADLY = 0o100, 0o010
+_MODES = Modes()
+_TEMPORARY = ".tmp-"
 
 
-def create_listener(incoming: Path) -> tuple[Path, int]:
+def create_listener(incoming: Path, modes: Modes = _MODES) -> tuple[Path, int]:
     """Make the folder of a new listener.
 
     Returns
@@ -37,21 +48,25 @@ def create_listener(incoming: Path) -> tuple[Path, int]:
     ------
     DatabaseError : it cannot be made, or the filesystem has no flock
     """
-    make_dirs(incoming)
-    return _create_locked(incoming, f"{PREFIX}{secrets.token_hex(6)}")
+    make_dirs(incoming, modes.directory)
+    _clear_unborn(incoming)
+    return _create_locked(incoming, f"{PREFIX}{secrets.token_hex(6)}", modes)
 
 
-def create_association(listener: Path, number: int) -> tuple[Path, int]:
+def create_association(listener: Path, number: int, modes: Modes = _MODES) -> tuple[Path, int]:
     """Make the folder of the `number`-th association; as :func:`create_listener`."""
-    return _create_locked(listener, f"{number:08d}")
+    return _create_locked(listener, f"{number:08d}", modes)
 
 
-def _create_locked(parent: Path, name: str) -> tuple[Path, int]:
+def _create_locked(parent: Path, name: str, modes: Modes) -> tuple[Path, int]:
     hidden = parent / f"{_UNBORN}{name}"
     try:
-        hidden.mkdir(mode=0o750)
-        descriptor = os.open(hidden / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        hidden.mkdir(mode=modes.directory)
+        if stat.S_IMODE(hidden.stat().st_mode) & 0o777 != modes.directory & 0o777:
+            hidden.chmod(modes.directory)
+        descriptor = os.open(hidden / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.file)
         try:
+            set_mode(descriptor, modes.file)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             hidden.rename(parent / name)
         except OSError:
@@ -63,6 +78,18 @@ def _create_locked(parent: Path, name: str) -> tuple[Path, int]:
     return parent / name, descriptor
 
 
+def _clear_unborn(parent: Path) -> None:
+    """Remove folders that never got their name because whoever made them died."""
+    for folder in parent.glob(f"{_UNBORN}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime < _UNBORN_S:
+                continue  # its lock may not have been taken yet
+            descriptor = take_lock(folder)
+            if descriptor is not None:
+                remove_folder(folder)
+                os.close(descriptor)
+
+
 def take_lock(folder: Path) -> int | None:
     """Take over a folder that nobody holds.
 
@@ -71,7 +98,7 @@ def take_lock(folder: Path) -> int | None:
     The descriptor that holds its lock now; ``None``: somebody lives in it, or it is gone
     """
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODES.file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
@@ -84,8 +111,32 @@ def take_lock(folder: Path) -> int | None:
     return None
 
 
+def mark_ended(folder: Path, *, well: bool) -> None:
+    """Note how the program of an association ended; `well`: by itself, so that no file of it is unfinished."""
+    with suppress(OSError):
+        lock = folder / LOCK
+        lock.chmod(stat.S_IMODE(lock.stat().st_mode) & 0o666 | (_WELL if well else _BADLY))
+
+
+def ended_well(folder: Path) -> bool | None:
+    """How the program of an association ended; ``None``: nobody has noted it (yet)."""
+    return {_WELL: True, _BADLY: False}.get((folder / LOCK).stat().st_mode & (_WELL | _BADLY))
+
+
+def maybe_unfinished(file: Path) -> bool:
+    """Whether a file of an ended association may not have been written to its end, had its program been killed.
+
+    That is the newest one; and as the program writes whole blocks until it closes the file, one of whole blocks.
+    """
+    status = file.stat()
+    if status.st_size % min(status.st_blksize, _BLOCK):
+        return False
+    others = (file.with_name(name).stat().st_mtime_ns for name in files(file.parent))
+    return all(mtime <= status.st_mtime_ns for mtime in others)
+
+
 def remove_folder(folder: Path) -> bool:
-    """Remove a folder that holds nothing but its lock, and folders that a crash kept from getting their name.
+    """Remove a folder that holds nothing but its lock and what else is ours, and folders that never got their name.
 
     Returns
     -------
@@ -94,8 +145,10 @@ def remove_folder(folder: Path) -> bool:
     with suppress(OSError):
         for unborn in folder.glob(f"{_UNBORN}*"):
             remove_folder(unborn)
-        if os.listdir(folder) == [LOCK]:  # noqa: PTH208  names are all that is asked for
-            (folder / LOCK).unlink()
+        names = os.listdir(folder)  # noqa: PTH208  names are all that is asked for
+        if all(name in (LOCK, ERRORS) or name.startswith(_TEMPORARY) for name in names):
+            for name in sorted(names, key=LOCK.__eq__):  # the lock goes last
+                (folder / name).unlink()
         folder.rmdir()
     return not folder.exists()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -22,12 +21,16 @@ from pypx.workflows import spool
 from pypx.workflows.association import AssociationRequest, Rejection
 from pypx.workflows.door import Door
 from pypx.workflows.events import EventKind, ListenEvent
+from pypx.workflows.room import Room
 from pypx.workflows.serving import ListenOptions, ServedAssociation, serve
+from pypx.workflows.tlsdoor import tls_door
+from pypx.workflows.words import Refused, Words
 from pypx.workflows.worker import WorkerLink
 
 _TICK_S = 0.25
 _CHECK_S = 1.0
 _GRACE_S = 5.0
+_STANDARD_FILES = 3
 
 
 class Supervisor:
@@ -36,6 +39,7 @@ class Supervisor:
     Parameters
     ----------
     layout, folder, lock : the BASEMOUNT; the folder of this listener in its spool; the descriptor of its lock
+    listening : the socket of the port; closed in the end
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Supervisor:
         *,
         folder: Path,
         lock: int,
+        listening: socket.socket,
         on_event: Callable[[ListenEvent], None],
     ) -> None:
         self._selector = selector
@@ -57,19 +62,32 @@ class Supervisor:
         self._number = 0
         self._running: dict[str, ServedAssociation] = {}
         self._ended: dict[str, ServedAssociation] = {}
+        self._room = Room(layout, folder, options.min_free_bytes, options.max_backlog)
+        self._free = 0
+        self._crowded = False
         self._paused: str | None = None
         self._next_check = 0.0
         self._stops = 0
         self._drain_until: float | None = None
+        self._tls = tls_door(selector, options, on_event)
         self._door = Door(
             selector,
-            (options.bind, options.port),
+            listening,
             request_s=options.request_s,
             admit=self._admit,
             refused=self._refused,
+            tls=self._tls,
         )
+        self._words = Words(folder)
+        selector.register(self._words, selectors.EVENT_READ, self._hear_words)
         self._worker = WorkerLink(
-            selector, layout, folder, lock, on_message=self._hear_worker, on_restart=self._worker_died
+            selector,
+            layout,
+            folder,
+            lock,
+            on_message=self._hear_worker,
+            on_restart=self._worker_died,
+            debug=options.debug,
         )
 
     def stop(self) -> None:
@@ -89,6 +107,10 @@ class Supervisor:
             if self._drain_until is None:
                 self._door.close()
             self._worker.close()
+            if self._tls is not None:
+                self._tls.close(at_once=self._stops > 1)
+            self._selector.unregister(self._words)
+            self._words.close()
         left = spool.waiting(self._folder, 1_000_000)
         self._settle_ended(final=True)
         self._emit(ListenEvent(EventKind.STOPPED, files=left or None))
@@ -116,7 +138,8 @@ class Supervisor:
         )
 
     def _wait(self) -> None:
-        for key, _ in self._selector.select(_TICK_S):
+        timeout_s = self._room.look_again_s(self._free) if self._running else _TICK_S
+        for key, _ in self._selector.select(timeout_s):
             if isinstance(key.data, ServedAssociation):
                 self._check_child(key.data)
             elif key.data is self._worker:
@@ -133,8 +156,11 @@ class Supervisor:
             raise _EndNow
         for association in [a for a in self._running.values() if a.pidfd is None]:
             self._check_child(association)
+        self._check_free()
         self._settle_ended()
         self._worker.tick()
+        if self._tls is not None:
+            self._tls.tick()
         if self._drain_until is not None:
             self._drain(self._drain_until)
         else:
@@ -146,13 +172,17 @@ class Supervisor:
 
     def _admit(self, connection: socket.socket, request: AssociationRequest) -> Rejection | None:
         rejection = self._rules.judge(request)
+        if rejection is None and self._paused is not None:
+            rejection = Rejection.NO_ROOM
         if rejection is None and len(self._running) >= self._options.max_associations:
             rejection = Rejection.LOCAL_LIMIT
         if rejection is not None:
             return rejection
         self._number += 1
         try:
-            association = serve(connection.fileno(), request, self._folder, self._number, self._options)
+            association = serve(
+                connection.fileno(), request, self._number, self._words, self._options, modes=self._layout.modes
+            )
         except PxError as error:
             self._emit(ListenEvent(EventKind.FILING_FAILED, reason=f"an association could not be served: {error}"))
             return Rejection.NO_SERVICE
@@ -160,7 +190,7 @@ class Supervisor:
         self._running[name] = association
         if association.pidfd is not None:
             self._selector.register(association.pidfd, selectors.EVENT_READ, association)
-        self._emit(_about(EventKind.ASSOCIATION_OPENED, request, association=name))
+        self._emit(_about(EventKind.ASSOCIATION_OPENED, request, certificate=request.certificate, association=name))
         self._worker.wake()
         return None
 
@@ -171,9 +201,11 @@ class Supervisor:
         status = association.child.poll()
         if status is None:
             return
+        self._hear_words()
         if association.pidfd is not None:
             self._selector.unregister(association.pidfd)
             os.close(association.pidfd)
+        spool.mark_ended(association.folder, well=status == 0)
         association.exit_status = status
         association.seconds = time.monotonic() - association.began
         name = association.folder.name
@@ -193,10 +225,28 @@ class Supervisor:
                     association.request,
                     association=name,
                     files=association.files,
+                    refused=association.refused or None,
                     exit_status=association.exit_status,
                     seconds=round(association.seconds, 3),
                 )
             )
+
+    def _hear_words(self) -> None:
+        for pid, refused in self._words.heard():
+            for association in self._running.values():
+                if association.child.pid == pid:
+                    self._refused_object(association, refused)
+
+    def _refused_object(self, association: ServedAssociation, refused: Refused) -> None:
+        """Tell the first of its kind; a write failed by size if the disk has room for a file of the size allowed."""
+        association.refused += 1
+        limit = self._options.max_object_bytes
+        kind, reason = EventKind.OUT_OF_RESOURCES, "an object was refused: no room on the disk of the BASEMOUNT"
+        if refused is Refused.WRITE and self._room.free() >= limit:
+            kind, reason = EventKind.OBJECT_TOO_LARGE, f"an object of more than {limit} bytes was refused"
+        if kind not in association.told:
+            association.told.add(kind)
+            self._emit(_about(kind, association.request, association=association.folder.name, reason=reason))
 
     # The worker.
 
@@ -217,7 +267,7 @@ class Supervisor:
 
     def _check_room(self) -> None:
         self._next_check = time.monotonic() + _CHECK_S
-        reason = self._why_pause()
+        reason = self._room.why_pause()
         if (reason is None) != (self._paused is None):
             self._emit(
                 ListenEvent(EventKind.RESUMED) if reason is None else ListenEvent(EventKind.PAUSED, reason=reason)
@@ -225,12 +275,15 @@ class Supervisor:
         self._paused = reason
         self._door.set_open(reason is None)
 
-    def _why_pause(self) -> str | None:
-        if shutil.disk_usage(self._layout.incoming).free < self._options.min_free_bytes:
-            return f"less than {self._options.min_free_bytes} bytes are free for the BASEMOUNT"
-        if spool.waiting(self._folder, self._options.max_backlog) >= self._options.max_backlog:
-            return f"{self._options.max_backlog} received files wait to be filed"
-        return None
+    def _check_free(self) -> None:
+        """Keep running associations from starting another file while there is next to no room."""
+        self._free = self._room.free() if self._running else 0
+        crowded = bool(self._running) and self._free < self._room.floor
+        if crowded != self._crowded:
+            self._crowded = crowded
+            self._next_check = 0.0  # nobody new comes in before that is known
+            for association in self._running.values():
+                association.child.limit_open_files(_STANDARD_FILES if crowded else None)
 
     # The end.
 

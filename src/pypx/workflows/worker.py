@@ -40,6 +40,7 @@ class WorkerLink:
     ----------
     layout, folder : the BASEMOUNT, and the folder of this listener in its spool
     lock : descriptor of the lock of that folder; the worker shares it
+    debug : let the worker print tracebacks on our standard error
     on_message : gets what the worker says
     on_restart : gets the exit status of a worker that died
     """
@@ -53,6 +54,7 @@ class WorkerLink:
         *,
         on_message: Callable[[dict[str, Any]], None],
         on_restart: Callable[[int | None], None],
+        debug: bool = False,
     ) -> None:
         self._selector = selector
         self._layout = layout
@@ -60,6 +62,7 @@ class WorkerLink:
         self._lock = lock
         self._on_message = on_message
         self._on_restart = on_restart
+        self._debug = debug
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
         self._draining = False
@@ -149,7 +152,7 @@ class WorkerLink:
                 ],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=_standard_error(),
+                stderr=_standard_error(self._debug),
                 pass_fds=(self._lock, self._note),
             )
         ours.setblocking(False)
@@ -172,8 +175,10 @@ class WorkerLink:
             self._on_restart(self.exit_status)
 
 
-def _standard_error() -> int:
-    """Where a traceback of the worker goes: to ours, if we have one."""
+def _standard_error(debug: bool) -> int:
+    """Where the standard error of the worker goes: to ours, if we have one; tracebacks may hold patient data."""
+    if not debug:
+        return -3  # subprocess.DEVNULL
     try:
         os.fstat(2)
     except OSError:
