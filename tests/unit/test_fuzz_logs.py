@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pypx.errors import PxError
 from pypx.model.identifiers import AETitle
 from pypx.model.peers import PacsNode
 from pypx.services.cstore import _statuses
-from pypx.services.dcmtk import answers_in
+from pypx.services.dcmtk import Answers
 from pypx.services.dcmtk_log import DcmtkLog
 from pypx.workflows.association import parse_request
 from support.limits import LONG, cpu_limit
@@ -82,4 +83,23 @@ def test_mutated_requests_are_read_or_not(tmp_path: Path) -> None:
 def test_other_files_among_the_answers_are_no_answers(tmp_path: Path) -> None:
     for name in ("rsp0001.dcm", "rsp0003.dcm", "x.dcm", "rsp0001.txt"):
         (tmp_path / name).touch()
-    assert [number for number, _ in answers_in(tmp_path)] == [1, 2]
+    assert [number for number, _ in Answers(tmp_path).rest()] == [1, 2]
+
+
+def test_answers_are_told_apart_while_they_come(tmp_path: Path) -> None:
+    def come(*numbers: int) -> None:
+        for number in numbers:
+            (tmp_path / f"rsp{number:04}.dcm").touch()
+
+    def taken(found: Iterable[tuple[int, Path]]) -> list[tuple[int, str]]:
+        return [(query, path.stem[3:]) for query, path in found]
+
+    answers = Answers(tmp_path)
+    come(1, 2, 4)
+    assert taken(answers.after_final()) == [(1, "0001"), (1, "0002")]
+    come(7, 8)
+    assert taken(answers.after_final()) == [(2, "0004")]
+    assert taken(answers.after_final()) == []
+    assert taken(answers.after_final()) == [(4, "0007"), (4, "0008")]
+    come(10, 12, 9999, 10000)
+    assert taken(answers.rest()) == [(5, "0010"), (6, "0012"), (9992, "9999"), (9992, "10000")]

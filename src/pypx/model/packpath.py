@@ -5,7 +5,6 @@ Whatever the values are, a component comes out as a plain file name, so that a p
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -158,6 +157,8 @@ def legal_component(text: str, *, limit: int = MAX_FOLDER_BYTES, extension: str 
     if len(encoded) <= limit:
         return name
     ending = extension if name.endswith(extension) else ""
+    import hashlib  # noqa: PLC0415 - OpenSSL, for long names only
+
     ending = f"-{hashlib.sha256(encoded).hexdigest()[:16]}{ending}"
     return encoded[: limit - len(ending)].decode("utf-8", "ignore") + ending
 

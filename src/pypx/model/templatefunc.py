@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
@@ -48,6 +47,8 @@ def make_function(name: str, arguments: str | None) -> tuple[Function, str]:
 
 def _md5(arguments: str | None) -> Function:
     """Hexadecimal MD5 of the UTF-8 value, or its first n digits: a short name, no protection."""
+    import hashlib  # noqa: PLC0415 - OpenSSL, not for a help page
+
     length = _length("md5", arguments)
     return lambda value, _: hashlib.md5(_bytes(value), usedforsecurity=False).hexdigest()[:length]
 
@@ -116,6 +117,8 @@ def _name(value: str, seed: str) -> str:
     source = seed or value
     if not source:
         return ""
+    import hashlib  # noqa: PLC0415 - see _md5
+
     digest = hashlib.sha256(b"pypx name\0" + _bytes(source)).digest()
     words = [_spelled(int.from_bytes(digest[at : at + 2], "big")) for at in (0, 2, 4, 6)]
     return f"{words[0]}{words[1]}^{words[2]}{words[3]}^ANON"

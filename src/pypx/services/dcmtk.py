@@ -1,13 +1,14 @@
 """The programs of DCMTK: argument lists, runs, and what came of each request.
 
 Keys travel in files, never as ``-k`` options, so that no identifier of a patient stands in an argument list that
-``ps`` shows to every user of the host.  Whether a request was answered is read from the ``-d`` log
+``ps`` shows to every user of the host.  Whether a request was answered is read from the log
 (:mod:`pypx.services.dcmtk_log`); values come from response files only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ from pypx.model.keywords import QueryModel
 from pypx.model.peers import PacsNode
 from pypx.services import process
 from pypx.services.dcmtk_log import DcmtkLog, FinalResponse
+from pypx.services.line import Line, line_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,13 @@ def _seconds(value: float) -> str:
     return str(max(1, round(value)))
 
 
-def storescp_argv(programs: Programs, out_dir: Path, limits: Limits) -> list[str]:
+def storescp_argv(programs: Programs, out_dir: Path, limits: Limits, log_config: Path | None = None) -> list[str]:
     """Arguments of a storescp that serves the one association on its standard input and ends.
 
     Every SOP class (``-pm``) and every transfer syntax it knows (``+xa``) is taken; data sets go to disk as they come
     (``+B``), each under a name of its own (``+uf``), into `out_dir`, which must exist.  No ``-xcr``: that option hands
-    names the sender chose to a shell.
+    names the sender chose to a shell.  With ``-id`` it closes its standard error; `log_config` says where else its
+    errors go (:func:`storescp_log_config`).
 
     References
     ----------
@@ -70,6 +73,7 @@ def storescp_argv(programs: Programs, out_dir: Path, limits: Limits) -> list[str
     """
     return [
         programs.storescp,
+        *([] if log_config is None else ["--log-config", str(log_config)]),
         "-id",
         "+B",
         "-pm",
@@ -87,6 +91,21 @@ def storescp_argv(programs: Programs, out_dir: Path, limits: Limits) -> list[str
     ]
 
 
+def storescp_log_config(descriptor: int) -> str:
+    """A configuration that has a program of DCMTK write its errors, and no less, to a descriptor it inherits.
+
+    Each line begins with its process id.
+    """
+    return (
+        "log4cplus.rootLogger=ERROR, out\n"
+        "log4cplus.appender.out=log4cplus::FileAppender\n"
+        f"log4cplus.appender.out.File=/proc/self/fd/{descriptor}\n"
+        "log4cplus.appender.out.ImmediateFlush=true\n"
+        "log4cplus.appender.out.layout=log4cplus::PatternLayout\n"
+        "log4cplus.appender.out.layout.ConversionPattern=%i %m%n\n"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """Whom to ask, in which information model, with which limits and programs."""
@@ -101,6 +120,7 @@ Finals = Generator[FinalResponse, None, PxError | None]
 """Final responses as they come; returns why some are missing, or ``None``."""
 
 _MODEL_OPTION = {QueryModel.STUDY_ROOT: "-S", QueryModel.PATIENT_ROOT: "-P"}
+_LOG_OPTIONS = ["--log-config", str(Path(__file__).with_name("requests_log.cfg"))]
 
 
 def echo(node: PacsNode, limits: Limits, programs: Programs) -> float:
@@ -116,13 +136,14 @@ def echo(node: PacsNode, limits: Limits, programs: Programs) -> float:
     PeerFailedError : no answer, or another status than Success
     """
     log = DcmtkLog()
-    argv = [programs.echoscu, "-v", *limits.options(), *addressed(node)]
-    done = process.run(argv, idle_s=limits.idle_s, on_line=log.feed)
+    with line(node, limits) as way:
+        argv = [programs.echoscu, "-v", *limits.options(), *addressed(way.node)]
+        done = process.run(argv, idle_s=limits.idle_s, on_line=log.feed)
     if log.echo_status == "Success":
         return done.seconds
     if log.echo_status is not None:
         raise PeerFailedError(f"{node} answered the C-ECHO with {log.echo_status!r} instead of Success")
-    failure = log.failure(node, "echoscu", done.returncode, timed_out=done.timed_out)
+    failure = way.failure or log.failure(node, "echoscu", done.returncode, timed_out=done.timed_out)
     raise failure or PeerFailedError(f"{node} did not answer the C-ECHO")
 
 
@@ -133,7 +154,7 @@ def find(talk: Conversation, queries: Sequence[Path], out_dir: Path, stop: Event
     ----------
     talk : whom to ask, and how
     queries : query files; the n-th has Message ID n
-    out_dir : existing empty directory for the answers; see :func:`answers_in`
+    out_dir : existing empty directory for the answers; see :class:`Answers`
     stop : ends it when set
 
     Yields
@@ -148,18 +169,40 @@ def find(talk: Conversation, queries: Sequence[Path], out_dir: Path, stop: Event
     ------
     ToolMissingError, ToolFailedError : findscu cannot be started
     """
-    options = ["-d", _MODEL_OPTION[talk.model], "-X", "-od", str(out_dir)]
+    options = [*_LOG_OPTIONS, _MODEL_OPTION[talk.model], "-X", "-od", str(out_dir)]
     return (yield from _converse(talk, talk.programs.findscu, options, queries, stop))
 
 
-def answers_in(out_dir: Path) -> list[tuple[int, Path]]:
-    """The answers of a run: position of the query (from 1) by their numbering, and file, in the order they came.
+class Answers:
+    """The response files of one run of findscu, handed out while it runs.
 
-    Response files are counted through, and each final response uses up a number; so the gaps before an answer say
-    which query it belongs to.
+    They are counted through, and each final response uses up a number; so the gaps before an answer say which query it
+    belongs to.
+
+    Parameters
+    ----------
+    out_dir : that of the run; who gets a file may remove it
     """
-    numbered = sorted((int(path.stem[3:]), path) for path in out_dir.glob("rsp*.dcm"))
-    return [(number - position, path) for position, (number, path) in enumerate(numbered)]
+
+    def __init__(self, out_dir: Path) -> None:
+        self._out_dir = out_dir
+        self._next = 1
+        self._taken = 0
+
+    def after_final(self) -> Iterator[tuple[int, Path]]:
+        """After a final response: position of its query (from 1) and file of each of its answers, in order."""
+        while (path := self._out_dir / f"rsp{self._next:04}.dcm").exists():
+            self._taken += 1
+            self._next += 1
+            yield self._next - self._taken, path
+        self._next += 1
+
+    def rest(self) -> Iterator[tuple[int, Path]]:
+        """After the end of the run: the same for what is left."""
+        found = ((int(path.stem[3:]), path) for path in self._out_dir.glob("rsp*.dcm"))
+        for number, path in sorted(one for one in found if one[0] >= self._next):
+            yield number - self._taken, path
+            self._taken += 1
 
 
 def move(talk: Conversation, requests: Sequence[Path], stop: Event | None = None) -> Finals:
@@ -167,12 +210,17 @@ def move(talk: Conversation, requests: Sequence[Path], stop: Event | None = None
 
     The images go to ``talk.node.move_destination``.  Parameters, yields and errors are those of :func:`find`.
     """
-    return (yield from _converse(talk, talk.programs.movescu, ["-d", *move_options(talk)], requests, stop))
+    return (yield from _converse(talk, talk.programs.movescu, [*_LOG_OPTIONS, *move_options(talk)], requests, stop))
 
 
 def move_options(talk: Conversation) -> list[str]:
     """Options of movescu that say what is asked of whom."""
     return [_MODEL_OPTION[talk.model], "-aem", talk.node.move_destination]
+
+
+def line(node: PacsNode, limits: Limits) -> AbstractContextManager[Line]:
+    """The way to a PACS for one run of a program; errors: :func:`pypx.services.line.line_to`."""
+    return line_to(node, connect_s=limits.connect_s, acse_s=limits.acse_s)
 
 
 def addressed(node: PacsNode) -> list[str]:
@@ -185,18 +233,19 @@ def _converse(
 ) -> Finals:
     """Run a program, yielding the final responses its log shows; returns why some are missing, if so."""
     log = DcmtkLog()
-    argv = [program, *options, *talk.limits.options(), *addressed(talk.node), *map(str, files)]
-    lines = process.stream(argv, idle_s=talk.limits.idle_s, stop=stop)
-    try:
-        while True:
-            final = log.feed(next(lines))
-            if final is not None:
-                yield final
-    except StopIteration as end:
-        done: process.Finished = end.value
-    finally:
-        lines.close()
+    with line(talk.node, talk.limits) as way:
+        argv = [program, *options, *talk.limits.options(), *addressed(way.node), *map(str, files)]
+        lines = process.stream(argv, idle_s=talk.limits.idle_s, stop=stop)
+        try:
+            while True:
+                final = log.feed(next(lines))
+                if final is not None:
+                    yield final
+        except StopIteration as end:
+            done: process.Finished = end.value
+        finally:
+            lines.close()
     if len(log.finals) == len(files):
         return None
-    failure = log.failure(talk.node, Path(program).name, done.returncode, timed_out=done.timed_out)
+    failure = way.failure or log.failure(talk.node, Path(program).name, done.returncode, timed_out=done.timed_out)
     return failure or PeerFailedError(f"{talk.node} ended the association before it had answered all requests")

@@ -1,4 +1,4 @@
-"""What the ``-d`` log of findscu and movescu says about each request (DCMTK 3.6.7).
+"""What the log of findscu and movescu says about each request (``-d``, or ``requests_log.cfg``; DCMTK 3.6.7).
 
 Exit codes prove nothing: both programs end with 0 after an abort and after a time-out, findscu even after A700.  A
 request counts as answered only if the block of its own final response was seen; the n-th query file of a command line
@@ -149,15 +149,19 @@ class DcmtkLog:
         return None
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
 def _final(block: dict[str, str]) -> FinalResponse | None:
     status = _STATUS.match(block.get("DIMSE Status", ""))
     message_id = block.get("Message ID Being Responded To", "")
-    if status is None or not message_id.isdigit() or not block.get("Message Type", "").endswith("RSP"):
+    if status is None or not _is_number(message_id) or not block.get("Message Type", "").endswith("RSP"):
         return None
 
     def count(name: str) -> int | None:
         text = block.get(f"{name} Suboperations", "")
-        return int(text) if text.isdigit() else None
+        return int(text) if _is_number(text) else None
 
     counts = SubOperations(count("Completed"), count("Failed"), count("Warning"), count("Remaining"))
     return FinalResponse(int(message_id), int(status[1], 16), counts)

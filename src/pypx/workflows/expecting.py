@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from threading import Event
 
 from pypx.db.smdb import Database
 from pypx.model.identifiers import UID, is_uid
@@ -15,6 +14,7 @@ from pypx.model.outcomes import Completeness
 from pypx.model.records import SeriesRef
 from pypx.services.dcmtk import Conversation
 from pypx.services.dcmtk_log import ServiceRefusedError
+from pypx.services.scratch import scratch_folder
 from pypx.workflows.answers import COUNT, count_in, value_of
 from pypx.workflows.ledger import note_expectation
 from pypx.workflows.querying import Asker, Reply
@@ -30,7 +30,14 @@ REFUSALS = frozenset({0x0122, 0xA900, *range(0xC000, 0xD000)})
 _REMEMBERED = timedelta(days=30)
 
 
-def expect(series: Sequence[SeriesRef], talk: Conversation, database: Database) -> None:
+def expect(
+    series: Sequence[SeriesRef],
+    talk: Conversation,
+    database: Database,
+    *,
+    begun: Event | None = None,
+    stop: Event | None = None,
+) -> None:
     """Ask a PACS what it has of each series, and note it in the ledgers.
 
     For each study its series are counted anew (SERIES level), for each series its instances are listed (IMAGE level),
@@ -41,6 +48,8 @@ def expect(series: Sequence[SeriesRef], talk: Conversation, database: Database) 
     series : each at most once
     talk : whom to ask
     database : where the expectations are noted
+    begun : set when the first question is answered
+    stop : set from another thread, it ends the questions, as if the PACS had broken off
 
     Raises
     ------
@@ -53,9 +62,10 @@ def expect(series: Sequence[SeriesRef], talk: Conversation, database: Database) 
     queries = [(Level.SERIES, _keys(ref, talk.model, "SeriesInstanceUID", COUNT)) for ref in studies.values()]
     if listing:
         queries += [(Level.IMAGE, _image_keys(ref, talk.model)) for ref in series]
-    with tempfile.TemporaryDirectory(prefix="px-expect-") as scratch:
+    with scratch_folder("expect") as scratch:
         try:
-            replies = Asker(talk, Path(scratch), "ISO_IR 192").ask_levels(queries, first_must_work=True)
+            asker = Asker(talk, scratch, "ISO_IR 192", stop)
+            replies = asker.ask_levels(queries, progress=lambda *_: (begun or Event()).set(), first_must_work=True)
         except ServiceRefusedError:  # it moves but does not find
             replies = [Reply() for _ in queries]
             listing = False

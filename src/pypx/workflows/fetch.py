@@ -1,8 +1,8 @@
 """Retrieve series until they are complete, or it is known what is missing.
 
 Before: what the PACS says it has is noted.  Then only what is not there is asked for: nothing, the missing instances,
-or the series.  After: the listener is waited for, each series is judged, and what a PACS could not do just then is
-asked for again.
+or the series.  Where nothing is there, or all is asked for anyway, both are done in the same time.  After: the listener
+is waited for, each series is judged, and what a PACS could not do just then is asked for again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pypx.db.smdb import Database
-from pypx.errors import PeerError, PeerUnreachableError
+from pypx.errors import PeerError, PeerRejectedError, PeerUnreachableError
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.ledger import Basis, basis_of
@@ -23,6 +23,7 @@ from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dcmtk_log import PeerBusyError
 from pypx.workflows.expecting import NO_IMAGE_MOVE, REFUSALS, expect, note_refusal, refuses
 from pypx.workflows.ledger import note_brought, read_ledger
+from pypx.workflows.meanwhile import Meanwhile
 from pypx.workflows.move import NO_DELAY, Delay, retrieve
 from pypx.workflows.status import series_status
 from pypx.workflows.waiting import wait_for_images
@@ -154,7 +155,31 @@ class Fetch:
 
     def _ask(self, series: Sequence[SeriesRef], *, force: bool) -> Iterator[MoveOutcome]:
         if self._options.expect:
+            if force or not any(self._database.images(ref.SeriesInstanceUID) for ref in series):
+                yield from self._ask_for_all(series)
+                return
             expect(series, self._talk, self._database)
+        yield from self._ask_for_missing(series, force=force)
+
+    def _ask_for_all(self, series: Sequence[SeriesRef]) -> Iterator[MoveOutcome]:
+        """Ask what the PACS has in the same time as for all of it: no answer could change the request.
+
+        A PACS that does not take the second association just then is asked for one thing after the other.
+        """
+        with Meanwhile(series, self._talk, self._database) as expecting:
+            outcomes = self._retrieve(series, {}, noted=True)
+            try:
+                first = next(outcomes, None)
+            except (PeerRejectedError, PeerUnreachableError):
+                expecting.finish()
+                outcomes = self._retrieve(series, {}, noted=True)
+                first = next(outcomes, None)
+            if first is not None:
+                yield first
+            yield from outcomes
+            expecting.finish()
+
+    def _ask_for_missing(self, series: Sequence[SeriesRef], *, force: bool) -> Iterator[MoveOutcome]:
         whole, parts = [], []
         instances: dict[UID, tuple[UID, ...]] = {}
         peer = str(self._talk.node)
@@ -181,7 +206,9 @@ class Fetch:
                 note_refusal(self._database, peer, NO_IMAGE_MOVE)
             yield outcome
 
-    def _retrieve(self, series: Sequence[SeriesRef], instances: dict[UID, tuple[UID, ...]]) -> Iterator[MoveOutcome]:
+    def _retrieve(
+        self, series: Sequence[SeriesRef], instances: dict[UID, tuple[UID, ...]], *, noted: bool = False
+    ) -> Iterator[MoveOutcome]:
         options = self._options
         if not series:
             return iter(())
@@ -194,6 +221,7 @@ class Fetch:
             limits=options.limits,
             programs=options.programs,
             instances=instances,
+            noted=noted,
         )
 
     def _is_settled(self, status: SeriesStatus) -> bool:

@@ -5,9 +5,7 @@ Relational queries are never relied on.  All series queries go through one assoc
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pypx.errors import InputError
 from pypx.model.keywords import PATIENT_KEYS, Level, QueryModel
@@ -17,6 +15,7 @@ from pypx.model.query import MatchingKey, Query
 from pypx.services.charsets import check_charset
 from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dicomfile import keyword_info
+from pypx.services.scratch import scratch_folder
 from pypx.workflows.answers import Answer, joined, study_of, value_of
 from pypx.workflows.findseries import Notes, patient_key, with_series
 from pypx.workflows.querying import Asker, Progress, Reply
@@ -99,8 +98,8 @@ def find(
     """
     talk = Conversation(node, query.model, limits or Limits(), programs or Programs())
     notes = Notes()
-    with tempfile.TemporaryDirectory(prefix="px-find-") as scratch:
-        asker = Asker(talk, Path(scratch), query.charset)
+    with scratch_folder("find") as scratch:
+        asker = Asker(talk, scratch, query.charset)
         search = _StudySearch(query, asker, notes, split=split)
         if query.study_only:
             search.finish()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +21,7 @@ from pypx.model.records import SeriesRef
 from pypx.services import dcmtk, dicomfile, dimse
 from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dcmtk_log import FinalResponse
+from pypx.services.scratch import scratch_folder
 from pypx.workflows.asking import MOST, ask_all
 from pypx.workflows.ledger import note_answer, read_ledger
 
@@ -81,6 +81,7 @@ def retrieve(
     limits: Limits | None = None,
     programs: Programs | None = None,
     instances: Mapping[UID, tuple[UID, ...]] | None = None,
+    noted: bool = False,
 ) -> Iterator[MoveOutcome]:
     """Ask the PACS to send each series to ``node.move_destination``.
 
@@ -95,6 +96,7 @@ def retrieve(
     delay : pause between two requests
     model, limits, programs : information model (patient root needs the PatientID of each series), limits, programs
     instances : by SeriesInstanceUID, what to ask for at IMAGE level in place of the whole series
+    noted : the caller notes the requests (`note_request`)
 
     Yields
     ------
@@ -115,7 +117,7 @@ def retrieve(
     groups = _groups([Request(ref, (instances or {}).get(ref.SeriesInstanceUID, ())) for ref in wanted], delay)
     answered = False
     for number, group in enumerate(groups, 1):
-        for outcome in _request(group, talk, database, first_must_work=not answered):
+        for outcome in _request(group, talk, database, first_must_work=not answered, noted=noted):
             if database is not None:
                 _note_outcome(database, outcome, talk)
             answered = True
@@ -138,17 +140,15 @@ def _groups(wanted: Sequence[Request], delay: Delay) -> list[Sequence[Request]]:
 
 
 def _request(
-    group: Sequence[Request], talk: Conversation, database: Database | None, *, first_must_work: bool
+    group: Sequence[Request], talk: Conversation, database: Database | None, *, first_must_work: bool, noted: bool
 ) -> Iterator[MoveOutcome]:
     """Outcomes of some series, through one association if the PACS allows it."""
-    with tempfile.TemporaryDirectory(prefix="px-move-") as scratch:
-        files = [
-            _request_file(Path(scratch) / f"q{number:05d}.dcm", one, talk.model) for number, one in enumerate(group, 1)
-        ]
+    with scratch_folder("move") as scratch:
+        files = [_request_file(scratch / f"q{number:05d}.dcm", one, talk.model) for number, one in enumerate(group, 1)]
         held = [0] * len(group)
         if database is not None:
-            for one in group:
-                _note_request(database, one.series)
+            for one in () if noted else group:
+                note_request(database, one.series)
             held = [len(database.images(one.series.SeriesInstanceUID)) for one in group]
 
         def run(batch: Sequence[int]) -> dcmtk.Finals:
@@ -196,7 +196,8 @@ def _failed(counts: SubOperations) -> str:
     return f"; {counts.failed} of {total} images failed"
 
 
-def _note_request(database: Database, ref: SeriesRef) -> None:
+def note_request(database: Database, ref: SeriesRef) -> None:
+    """Note in the retrieve table that a series is asked for, and how many instances are expected."""
     expected = read_ledger(database, ref.SeriesInstanceUID).expectation
     listed = None if expected.instances is None else len(expected.instances)
     counts = (expected.count, listed, ref.NumberOfSeriesRelatedInstances)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
@@ -30,10 +30,14 @@ class Reply:
 
 
 class Asker:
-    """Asks one PACS; its files lie in a directory of the caller, which nobody else can read."""
+    """Asks one PACS; its files lie in a directory of the caller, which nobody else can read.
 
-    def __init__(self, talk: Conversation, scratch: Path, charset: str) -> None:
+    Setting `stop` ends what is being asked.
+    """
+
+    def __init__(self, talk: Conversation, scratch: Path, charset: str, stop: Event | None = None) -> None:
         self._talk = talk
+        self._stop = stop or Event()
         self._scratch = scratch
         self._charset = charset
 
@@ -78,11 +82,13 @@ class Asker:
             files.append(folder / f"q{number:05d}.dcm")
             dicomfile.write_query(files[-1], level, keys, self._charset)
         replies = [Reply() for _ in queries]
-        work = _Work(self._talk, folder, files, replies, progress, first_must_work=first_must_work)
+        work = _Work(self._talk, folder, files, replies, progress, stop=self._stop, first_must_work=first_must_work)
         shares = max(1, min(jobs, len(files)))
         if shares == 1:
             work.do(range(len(files)))
             return replies
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - it loads logging, for --jobs only
+
         with ThreadPoolExecutor(shares, thread_name_prefix="px-find") as pool:
             try:
                 list(pool.map(work.do, [range(first, len(files), shares) for first in range(shares)]))
@@ -103,9 +109,10 @@ class _Work:
         replies: Sequence[Reply],
         progress: Progress | None,
         *,
+        stop: Event,
         first_must_work: bool,
     ) -> None:
-        self.stop = Event()
+        self.stop = stop
         self._talk = talk
         self._folder = folder
         self._files = files
@@ -121,8 +128,17 @@ class _Work:
         def run(batch: Sequence[int]) -> dcmtk.Finals:
             asked = [share[at] for at in batch]
             out_dir = Path(tempfile.mkdtemp(dir=self._folder))
-            failure = yield from dcmtk.find(self._talk, [self._files[at] for at in asked], out_dir, self.stop)
-            self._read(out_dir, asked)
+            answers = dcmtk.Answers(out_dir)
+            finals = dcmtk.find(self._talk, [self._files[at] for at in asked], out_dir, self.stop)
+            with closing(finals):
+                try:
+                    while True:
+                        final = next(finals)
+                        self._read(answers.after_final(), asked)  # while the PACS looks for the next
+                        yield final
+                except StopIteration as end:
+                    failure: PxError | None = end.value
+            self._read(answers.rest(), asked)
             return failure
 
         for at, answer in ask_all(len(share), run, first_must_work=self._first_must_work):
@@ -142,9 +158,9 @@ class _Work:
             if self._progress is not None:
                 self._progress(self._done, len(self._files))
 
-    def _read(self, out_dir: Path, asked: Sequence[int]) -> None:
-        """Hand the response files of a run to their queries."""
-        for number, path in dcmtk.answers_in(out_dir):
+    def _read(self, answers: Iterable[tuple[int, Path]], asked: Sequence[int]) -> None:
+        """Hand response files of a run to their queries, and remove them."""
+        for number, path in answers:
             reply = self._replies[asked[min(number, len(asked)) - 1]]
             try:
                 reply.answers.append(dicomfile.read_answer(path))
