@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError, StorageError, ToolFailedError
+from pypx.errors import PeerRejectedError, PeerUnreachableError, StorageError, ToolFailedError
 from pypx.model.peers import PacsNode
 from pypx.services import process
-from pypx.services.dcmtk import Limits, Programs, addressed
+from pypx.services.dcmtk import Limits, Programs, addressed, line
+from pypx.services.dcmtk_log import PeerSilentError
+from pypx.services.scratch import scratch_folder
 
 _SUCCESS = "0x0000"
 _FIELD = re.compile(r"(?m)^(\w[\w .]*?) *: (.*)$")
@@ -29,16 +31,21 @@ _ADVICE = {
     "DUL network read timeout": "it does not answer in time; is that a DICOM port?",
     "unknown host": "check the host name",
 }
+_SILENCE = "DIMSE No data available"
 _MAX_BROKEN = 6
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAnswer:
-    """What the PACS said of one file; `status` is its DIMSE status with its text, or why there is none."""
+    """What the PACS said of one file; `status` is its DIMSE status with its text, or why there is none.
+
+    `silent`: it took the association and let the time limit pass.
+    """
 
     file: Path
     ok: bool
     status: str
+    silent: bool = False
 
 
 def send(
@@ -52,7 +59,7 @@ def send(
 
     Images go in their own transfer syntax; none is decompressed.  Where the association breaks off, what was not
     answered is sent again (a PACS that has an instance takes it again without harm); a file at which it breaks off
-    twice is given up.
+    twice is given up.  A PACS that falls silent is not asked again: each time would cost the whole time limit.
 
     Parameters
     ----------
@@ -68,7 +75,7 @@ def send(
     Raises
     ------
     PeerUnreachableError, PeerRejectedError : no association, nothing was sent
-    PeerFailedError : the PACS fell silent
+    PeerSilentError : the PACS fell silent before it had answered anything
     StorageError : the temporary directory cannot be used
     ToolMissingError, ToolFailedError : dcmsend cannot be started, or made no report
     """
@@ -77,6 +84,8 @@ def send(
     broken = 0
     while left := [file for file in files if file not in answers]:
         run = _run(node, left, limits, programs, on_answer)
+        if run.silent and not answers and not any(run.answer(file).ok for file in left):
+            raise PeerSilentError(f"{node} took the association and sent nothing within the time limit; push later")
         for file in left:
             answer = run.answer(file)
             if answer.ok or not run.broken or run.statuses.get(file, "").startswith("0x"):
@@ -88,7 +97,7 @@ def send(
                 tries[culprit] = tries.get(culprit, 0) + 1
                 if tries[culprit] > 1:
                     answers[culprit] = run.answer(culprit)
-            if broken >= _MAX_BROKEN:
+            if broken >= _MAX_BROKEN or run.silent:
                 answers.update((file, run.answer(file)) for file in left if file not in answers)
     return tuple(answers[file] for file in files)
 
@@ -112,6 +121,11 @@ class _Run:
         elif not self.broken and (found := _BROKEN.fullmatch(line)):
             self.broken = found[1]
 
+    @property
+    def silent(self) -> bool:
+        """Whether the association broke off because the PACS said nothing."""
+        return self.broken.startswith(_SILENCE)
+
     def answer(self, file: Path) -> StoreAnswer:
         """What became of a file."""
         status = self.statuses.get(file, "")
@@ -122,7 +136,8 @@ class _Run:
         if status.startswith("0x"):
             return StoreAnswer(file, ok=False, status=f"the PACS answered {status}")
         if self.broken:
-            return StoreAnswer(file, ok=False, status=f"not sent, the association broke off: {self.broken}")
+            status = f"not sent, the association broke off: {self.broken}"
+            return StoreAnswer(file, ok=False, status=status, silent=self.silent)
         return StoreAnswer(file, ok=False, status="not sent: the PACS does not take its SOP class or transfer syntax")
 
 
@@ -137,21 +152,22 @@ def _run(
             on_answer()
 
     try:
-        with tempfile.TemporaryDirectory(prefix="px-send-") as folder:
-            report = Path(folder, "report.txt")
-            links = _linked(files, Path(folder))
+        with scratch_folder("send") as folder:
+            report = folder / "report.txt"
+            links = _linked(files, folder)
             run.names = {file: link.name for file, link in zip(files, links, strict=True)}
-            argv = _argv(node, report, limits, programs)
-            done = process.run([*argv, *map(str, links)], idle_s=limits.idle_s, on_line=on_line)
+            with line(node, limits) as way:
+                argv = _argv(way.node, report, limits, programs)
+                done = process.run([*argv, *map(str, links)], idle_s=limits.idle_s, on_line=on_line)
             text = report.read_text("utf-8", "replace") if report.exists() else None
     except OSError as error:
         raise StorageError(
             f"{node}: cannot prepare sending: {error.strerror}; check {tempfile.gettempdir()}"
         ) from error
     if done.timed_out:
-        raise PeerFailedError(f"{node} fell silent; dcmsend was ended, and what it had sent is not known; push again")
+        raise PeerSilentError(f"{node} fell silent; dcmsend was ended, and what it had sent is not known; push again")
     if run.no_association:
-        raise _failed_association(node, run.no_association)
+        raise way.failure or _failed_association(node, run.no_association)
     if text is None and len(run.refused) < len(files):
         raise ToolFailedError(f"dcmsend ended with exit status {done.returncode} and no report; px needs DCMTK 3.6.7")
     statuses = _statuses(text or "")

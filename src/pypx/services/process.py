@@ -8,6 +8,7 @@ for delayed acknowledgements (120 small C-STOREs on loopback: 10.8 s instead of 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,10 @@ from pypx.services.outputs import OutputReader
 
 _GRACE_S = 2.0
 _POLL_S = 0.25
-_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "DCMDICTPATH", "TCP_BUFFER_LENGTH")
+_GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
+_INHERITED = (
+    "PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "DCMDICTPATH", "TCP_BUFFER_LENGTH", "PX_STOP_AT",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,17 @@ class Finished:
     stderr: str = field(repr=False)
     seconds: float
     timed_out: bool
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+_ending = Event()
+
+
+def end_all() -> None:
+    """End every program that :func:`stream` runs, from any thread, and start none any more: px itself is to end."""
+    _ending.set()
+    for child in tuple(_running):
+        _signal_group(child, signal.SIGTERM)
 
 
 def find_program(name_or_path: str) -> str:
@@ -133,14 +148,18 @@ def stream(
     """
     began = time.monotonic()
     command = (find_program(argv[0]), *argv[1:])
+    if _ending.is_set():
+        raise ToolFailedError(f"{command[0]} is not started: px was told to end")
     child = _popen(command, subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
     reader = OutputReader(child.stdout, child.stderr)
+    _running.add(child)
     try:
         timed_out = yield from _pump(
             child, reader, idle_s, None if total_s is None else began + total_s, stop or Event()
         )
         yield from reader.lines(last=True)
     finally:
+        _running.discard(child)
         _end_group(child, left_behind=reader.open)
         reader.close()
     return Finished(
@@ -157,19 +176,25 @@ def _pump(
     child: subprocess.Popen[bytes], reader: OutputReader, idle_s: float, deadline: float | None, stop: Event
 ) -> Generator[str, None, bool]:
     """Yield lines until the child has ended (``False``) or is to be ended (``True``)."""
-    last = time.monotonic()
+    last = looked = time.monotonic()
+    ended = False
     while True:
         now = time.monotonic()
         left = last + idle_s - now if deadline is None else min(last + idle_s, deadline) - now
-        if left <= 0 or stop.is_set():
+        if left <= 0 or stop.is_set() or _ending.is_set():
             return True
-        ended = child.poll() is not None
-        if not (ended or reader.open):
+        if not reader.open:
             _wait(child, min(left, _POLL_S))
         elif reader.read(0.0 if ended else min(left, _POLL_S)):
             yield from reader.lines()
             last = time.monotonic()
+            time.sleep(_GATHER_S)
+            if last - looked < _POLL_S:  # it most likely still runs; asking costs a system call
+                continue
         elif ended:
+            return False
+        ended, looked = child.poll() is not None, now
+        if ended and not reader.open:
             return False
 
 
@@ -202,6 +227,20 @@ class Child:
         """Send SIGKILL to it and its process group, if it still runs."""
         _signal_group(self._popen, signal.SIGKILL)
 
+    def limit_open_files(self, number: int | None) -> None:
+        """Let it open no further file while it has `number` or more (prlimit(2), Linux); ``None``: as many as ever."""
+        self._limit(resource.RLIMIT_NOFILE, number)
+
+    def limit_file_size(self, size: int) -> None:
+        """Let its files grow to `size` bytes at most; a write beyond fails with EFBIG (prlimit(2), Linux)."""
+        self._limit(resource.RLIMIT_FSIZE, size)
+
+    def _limit(self, which: int, soft: int | None) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            hard = resource.prlimit(self.pid, which)[1]
+            beyond = soft is None or (hard != resource.RLIM_INFINITY and soft > hard)
+            resource.prlimit(self.pid, which, (hard if beyond or soft is None else soft, hard))
+
     def pidfd(self) -> int:
         """A new file descriptor that becomes readable when it ends (pidfd_open(2), Linux); the caller closes it."""
         return os.pidfd_open(self.pid)
@@ -216,6 +255,7 @@ def start(
     cwd: Path | None = None,
     umask: int = 0o027,
     pass_fds: Sequence[int] = (),
+    keep_ignored: bool = False,
 ) -> Child:
     """Start a program and return at once; it has a session of its own.
 
@@ -226,6 +266,7 @@ def start(
     cwd : its working directory
     umask : its file mode creation mask
     pass_fds : other descriptors it keeps, such as that of a lock it is to hold for as long as it lives
+    keep_ignored : leave SIGPIPE and SIGXFSZ ignored in it: its writes fail (EPIPE, EFBIG) instead of ending it
 
     Raises
     ------
@@ -233,7 +274,10 @@ def start(
     ToolFailedError : it could not be started
     """
     command = (find_program(argv[0]), *argv[1:])
-    return Child(command, _popen(command, stdin, stdout, stderr, cwd=cwd, umask=umask, pass_fds=pass_fds))
+    popen = _popen(
+        command, stdin, stdout, stderr, cwd=cwd, umask=umask, pass_fds=pass_fds, restore_signals=not keep_ignored
+    )
+    return Child(command, popen)
 
 
 def _popen(
@@ -245,6 +289,7 @@ def _popen(
     cwd: Path | None = None,
     umask: int = 0o077,
     pass_fds: Sequence[int] = (),
+    restore_signals: bool = True,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -257,6 +302,7 @@ def _popen(
             umask=umask,
             start_new_session=True,
             pass_fds=pass_fds,
+            restore_signals=restore_signals,
             bufsize=0,
         )
     except (OSError, ValueError) as error:

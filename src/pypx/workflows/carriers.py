@@ -23,6 +23,7 @@ from pypx.model.outcomes import FailedFile, PushedFile
 from pypx.model.peers import PacsNode
 from pypx.services.cstore import send
 from pypx.services.dcmtk import Limits, Programs
+from pypx.services.dcmtk_log import PeerSilentError
 from pypx.services.storage import ObjectStore, StorageUnreachableError, StoredObject, file_md5, read_content
 from pypx.workflows.pushlog import PushRecord, Target
 from pypx.workflows.pushplan import Item, Plan
@@ -35,7 +36,10 @@ ASSOCIATIONS = 4
 """At most so many associations at once: PACS limit them."""
 
 BATCH = 64
-_STOPPING = (StorageUnreachableError, PeerUnreachableError, PeerRejectedError, ToolMissingError, ToolFailedError)
+_STOPPING = (
+    StorageUnreachableError, PeerUnreachableError, PeerRejectedError, PeerSilentError, ToolMissingError,
+    ToolFailedError,
+)  # fmt: skip
 _CHANGED = (
     "it is not the file that was pushed before (its MD5 is another): corrupt, or changed; compare them, then push "
 )
@@ -209,4 +213,6 @@ class PacsCarrier:
             else:
                 fresh[item.file] = PushedFile(item.file, item.uid, size, md5, sent=True)
         answers = send(self.node, list(fresh), self.limits, self.programs)
+        if any(one.silent for one in answers):
+            self.brake.failed(PeerSilentError(f"{self.node} sent nothing within the time limit; push again later"))
         return results + [fresh[one.file] if one.ok else FailedFile(one.file, one.status) for one in answers]

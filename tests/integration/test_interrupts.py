@@ -1,0 +1,388 @@
+"""^C and SIGTERM in the middle of every command: it ends at once, in one line, and leaves nothing half done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from filelock import FileLock
+
+from pypx.db.layout import Layout
+from scripted_pacs import Drop, Fault, Script, ScriptedPacs, make_archive
+from support.corpus import make_series
+from support.ports import free_port, wait_until
+from support.pxrun import clean_environment, installed
+from support.servers import HOST
+from support.silent import mute_peer
+
+LONG = bool(os.environ.get("PX_TEST_LONG"))
+MOST_S = 3.0
+"""How long an interrupted command may take on a busy machine; on a quiet one it is under a second."""
+
+MANY = 600
+ARCHIVE = make_archive("interrupts", patients=1, studies=2, series=2, instances=4)
+STUDY = ARCHIVE.studies()[0]
+SERIES = STUDY.series[0]
+LISTENER = "PXLISTEN"
+Way = Literal["terminal", "SIGINT", "SIGTERM"]
+WAYS: tuple[Way, ...] = ("terminal", "SIGINT", "SIGTERM")
+
+
+@dataclass
+class Scene:
+    """A command under way: its arguments, and how one sees that it is in the middle of its work."""
+
+    argv: list[str]
+    under_way: Callable[[Command], object]
+    again: list[str] | None = None
+    before_again: Callable[[], object] = lambda: None
+    stdin: bytes = b""
+    env: dict[str, str] = field(default_factory=dict)
+
+
+class Command:
+    """A running px in a process group of its own, as a shell starts it; its stdin stays open."""
+
+    def __init__(self, scene: Scene, home: Path) -> None:
+        self.home = home
+        self._out, self._err = home.parent / "stdout", home.parent / "stderr"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [installed("px"), *scene.argv], env=clean_environment(home, scene.env), cwd=home.parent,
+                stdin=subprocess.PIPE, stdout=out, stderr=err, start_new_session=True,
+            )  # fmt: skip
+        assert self.process.stdin is not None
+        self.stdin = self.process.stdin
+        self.stdin.write(scene.stdin)
+        self.stdin.flush()
+        self.seen: set[int] = set()
+
+    @property
+    def stderr(self) -> str:
+        return self._err.read_text(errors="replace")
+
+    @property
+    def stdout(self) -> str:
+        return self._out.read_text(errors="replace")
+
+    def children(self, name: str = "") -> set[int]:
+        """Its children that run a program of this name."""
+        found = set()
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found |= {int(child) for child in (task / "children").read_text().split()}
+        self.seen |= found
+        return {pid for pid in found if name in program_of(pid)}
+
+    def unread(self) -> int:
+        """Bytes that wait in its stdin."""
+        return int(struct.unpack("i", fcntl.ioctl(self.stdin, termios.FIONREAD, b"\0" * 4))[0])
+
+    def interrupt(self, way: Way) -> float:
+        """Send the signal; seconds until it has ended."""
+        self.children()
+        began = time.monotonic()
+        if way == "terminal":
+            os.killpg(self.process.pid, signal.SIGINT)
+        else:
+            self.process.send_signal(signal.Signals[way])
+        self.process.wait(30)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        with suppress(OSError):
+            self.stdin.close()
+
+
+def program_of(pid: int) -> str:
+    """Name of the program of a process; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
+
+
+def assert_ended(command: Command, way: Way, seconds: float) -> None:
+    """At once, with the right status, in one line, and nothing is left."""
+    said = command.stderr
+    assert "Traceback" not in said, said
+    assert "Exception ignored" not in said, said
+    assert command.process.returncode == (143 if way == "SIGTERM" else 130), said
+    assert seconds < MOST_S, f"it took {seconds:.1f} s"
+    lines = [line for line in said.splitlines() if not line.startswith(("px listen: ready",))]
+    assert len(lines) <= 1, said
+    if way != "SIGTERM":
+        assert [line.rpartition(": ")[2] for line in lines] == ["interrupted"], said
+    wait_until(lambda: not any(map(program_of, command.seen)), f"the children {command.seen} are gone")
+    assert not list((command.home / "tmp").iterdir()), "temporary files are left"
+
+
+# --- what is going on
+
+
+@dataclass
+class Stage:
+    """What scenes are made of."""
+
+    folder: Path
+    many: Path
+    series: str
+    filed: Path
+    stack: ExitStack
+
+    def pacs(self, *script: Script) -> ScriptedPacs:
+        sink = {LISTENER: (HOST, free_port())}
+        return self.stack.enter_context(ScriptedPacs(free_port(), "SCRIPTED", sink, ARCHIVE, *script))
+
+    def mute(self) -> int:
+        return self.stack.enter_context(mute_peer())
+
+    def basemount(self) -> Path:
+        """A BASEMOUNT of its own with many images."""
+        copy = self.folder / "basemount"
+        shutil.copytree(self.filed, copy, copy_function=os.link)
+        return copy
+
+
+def peer(port: int) -> list[str]:
+    return ["--serverIP", HOST, "--serverPort", str(port), "--aec", "SCRIPTED", "--aet", "PX"]
+
+
+def runs(program: str) -> Callable[[Command], object]:
+    return lambda command: command.children(program)
+
+
+def echo(stage: Stage) -> Scene:
+    return Scene(["echo", *peer(stage.mute())], runs("echoscu"))
+
+
+def find(stage: Stage) -> Scene:
+    return Scene(["find", *peer(stage.mute())], runs("findscu"))
+
+
+def find_in_threads(stage: Stage) -> Scene:
+    pacs = stage.pacs(Script(faults=(Fault("silence", "C-FIND", level="SERIES"),)))
+    return Scene(
+        ["find", "--jobs", "2", *peer(pacs.port)],
+        lambda command: len(command.children("findscu")) == 2 and len(pacs.journal().asked("C-FIND")) >= 3,
+    )
+
+
+def find_then(stage: Stage) -> Scene:
+    pacs = stage.pacs(Script(faults=(Fault("silence", "C-MOVE"),)))
+    argv = ["find", *peer(pacs.port), "--then", "retrieve,status", "--basemount", str(stage.folder / "basemount")]
+    return Scene([*argv, "--move-destination", LISTENER], runs("movescu"))
+
+
+def report(_stage: Stage) -> Scene:
+    return Scene(["report"], lambda command: not command.unread() and sleeping(command), stdin=b'{"status": true,')
+
+
+def do(_stage: Stage) -> Scene:
+    return Scene(
+        ["do", "--then", "status"],
+        lambda command: not command.unread() and sleeping(command),
+        stdin=b'{"status": true,',
+    )
+
+
+def sleeping(command: Command) -> bool:
+    stat = Path(f"/proc/{command.process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S" and "pypx" not in stat
+
+
+def move(stage: Stage) -> Scene:
+    pacs = stage.pacs(Script(faults=(Fault("silence", "C-MOVE"),)))
+    return Scene(["move", *peer(pacs.port), *uids(), "--move-destination", LISTENER, "--no-wait"], runs("movescu"))
+
+
+def move_and_wait(stage: Stage) -> Scene:
+    """The PACS says that it sent all; nothing has arrived."""
+    lost = Drop(tuple(one.SOPInstanceUID for one in SERIES.instances))
+    pacs = stage.pacs(Script(drops=(lost,)))
+    argv = ["move", *peer(pacs.port), *uids(), "--move-destination", LISTENER]
+    return Scene(
+        [*argv, "--basemount", str(stage.basemount()), "--idle", "60"],
+        lambda _: any(one.ending == "answered" for one in pacs.journal().asked("C-MOVE")),
+    )
+
+
+def uids() -> list[str]:
+    return ["--StudyInstanceUID", STUDY.StudyInstanceUID, "--SeriesInstanceUID", SERIES.SeriesInstanceUID]
+
+
+def repack(stage: Stage) -> Scene:
+    target = stage.folder / "new"
+    argv = ["repack", "--basemount", str(target), str(stage.many)]
+    return Scene(argv, lambda _: len(list(target.rglob("*.dcm"))) > 5, again=argv)
+
+
+def push_to_folder(stage: Stage) -> Scene:
+    target = stage.folder / "store"
+    argv = [*PUSH, "--xcrdir", str(stage.many), "--store-base-location", str(target)]
+    return Scene(argv, lambda _: len(list(target.rglob("*.dcm"))) > 5, again=argv)
+
+
+def push_to_swift(stage: Stage) -> Scene:
+    """The store takes the connection and says nothing."""
+    return Scene([*PUSH, "--xcrdir", str(stage.many), *swift_at(stage.mute())], connected, env=KEY)
+
+
+def push_to_pacs(stage: Stage) -> Scene:
+    return Scene(["push", "--xcrdir", str(stage.many), *peer(stage.mute())], runs("dcmsend"))
+
+
+def register(stage: Stage) -> Scene:
+    argv = ["register", "--basemount", str(stage.basemount()), "--cube-url", f"http://{HOST}:{stage.mute()}/api/v1/"]
+    return Scene(
+        [*argv, "--cube-username", "chris", "--SeriesInstanceUID", stage.series, "--partial"],
+        connected,
+        env={"PX_CUBE_PASSWORD": "chris1234"},
+    )
+
+
+def storage_put(stage: Stage) -> Scene:
+    argv = ["storage", "put", str(stage.many), "to", *swift_at(stage.mute())]
+    return Scene(argv, connected, env=KEY)
+
+
+def storage_get(stage: Stage) -> Scene:
+    return Scene(["storage", "get", "from", str(stage.folder / "got"), *swift_at(stage.mute())], connected, env=KEY)
+
+
+PUSH = ("push", "--swift-services-pacs", "CLINIC")
+KEY = {"PX_SWIFT_KEY": "testing"}
+
+
+def swift_at(port: int) -> list[str]:
+    return ["--swiftIP", HOST, "--swiftPort", str(port), "--swiftLogin", "chris:chris1234"]
+
+
+def connected(command: Command) -> bool:
+    """Whether it has a TCP connection."""
+    mine = set()
+    for descriptor in Path(f"/proc/{command.process.pid}/fd").iterdir():
+        with suppress(OSError):
+            mine.add(str(descriptor.readlink()))
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(f"socket:[{line.split()[9]}]" in mine for line in lines if line.split()[3] == "01")
+
+
+def verify(stage: Stage) -> Scene:
+    argv = ["smdb", "verify", "--deep", "--jobs", "2", "--basemount", str(stage.basemount())]
+    return Scene(argv, runs("python"), again=argv)
+
+
+def rebuild(stage: Stage) -> Scene:
+    argv = ["smdb", "rebuild", "--jobs", "2", "--basemount", str(stage.basemount())]
+    return Scene(argv, runs("python"), again=argv)
+
+
+def waiting_for_a_lock(stage: Stage) -> Scene:
+    base = stage.basemount()
+    extra = make_series(stage.folder / "extra", 2, 16, 16, seed="extra", PatientID="PID-LOCK")
+    argv = ["repack", "--basemount", str(base), str(extra.directory)]
+    for number in range(256):
+        stage.stack.enter_context(FileLock(Layout.of_basemount(base).log / ".locks" / f"series-{number:02x}.lock"))
+    return Scene(argv, pauses)
+
+
+def pauses(command: Command) -> bool:
+    """Whether a thread of it sleeps, as one that looks at a lock again and again does."""
+    places = [task / "wchan" for task in Path(f"/proc/{command.process.pid}/task").iterdir()]
+    return any(place.read_text() == "hrtimer_nanosleep" for place in places)
+
+
+def on_a_table(stage: Stage, *argv: str) -> Scene:
+    """A command that reads the records of a series and gets nothing: a file server that hangs."""
+    layout = Layout.of_basemount(stage.basemount())
+    (table,) = layout.log.rglob(f"{stage.series}-img.jsonl")
+    saved = table.with_suffix(".saved")
+    table.rename(saved)
+    os.mkfifo(table)
+    words = [*argv, "--basemount", str(layout.base)]
+    return Scene(words, in_open, again=words, before_again=lambda: saved.replace(table))
+
+
+def in_open(command: Command) -> bool:
+    """Whether it waits for the other end of a FIFO."""
+    return Path(f"/proc/{command.process.pid}/wchan").read_text() in {"wait_for_partner", "fifo_open"}
+
+
+def status(stage: Stage) -> Scene:
+    return on_a_table(stage, "status", "--SeriesInstanceUID", stage.series)
+
+
+def search(stage: Stage) -> Scene:
+    return on_a_table(stage, "smdb", "search", "--level", "series")
+
+
+SCENES: Mapping[str, Callable[[Stage], Scene]] = {
+    one.__name__: one
+    for one in (
+        echo, find, find_in_threads, find_then, report, do, move, move_and_wait, repack, push_to_folder, push_to_swift,
+        push_to_pacs, register, storage_put, storage_get, verify, rebuild, waiting_for_a_lock, status, search,
+    )
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Several series, and a file with the UID of the first."""
+    folder = tmp_path_factory.mktemp("many")
+    made = [make_series(folder / "files" / str(n), MANY // 12, 16, 16, seed=n) for n in range(12)]
+    (folder / "uid").write_text(made[0].files[0].SeriesInstanceUID)
+    return folder / "files"
+
+
+@pytest.fixture(scope="module")
+def filed(many: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BASEMOUNT that holds them."""
+    folder = tmp_path_factory.mktemp("filed")
+    argv = [installed("px"), "repack", "--basemount", str(folder / "basemount"), str(many)]
+    subprocess.run(argv, env=clean_environment(folder / "home"), check=True, capture_output=True)
+    return folder / "basemount"
+
+
+@pytest.fixture
+def stage(tmp_path: Path, many: Path, filed: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        yield Stage(tmp_path, many, (many.parent / "uid").read_text(), filed, stack)
+
+
+CASES = [(name, way) for name in SCENES for way in WAYS]
+if not LONG:  # each command once, the ways in turn
+    CASES = [(name, WAYS[number % len(WAYS)]) for number, name in enumerate(SCENES)]
+
+
+@pytest.mark.parametrize(("name", "way"), CASES)
+def test_it_ends_at_once(stage: Stage, name: str, way: Way) -> None:
+    scene = SCENES[name](stage)
+    command = Command(scene, stage.folder / "home")
+    try:
+        wait_until(lambda: command.process.poll() is not None or scene.under_way(command), f"{name} is under way")
+        assert command.process.poll() is None, f"{name} ended before: {command.stderr}"
+        seconds = command.interrupt(way)
+    finally:
+        command.kill()
+    assert_ended(command, way, seconds)
+    if scene.again is not None:
+        scene.before_again()
+        again = Command(Scene(scene.again, scene.under_way), stage.folder / "home")
+        again.stdin.close()
+        assert again.process.wait(60) == 0, again.stderr
