@@ -1,6 +1,6 @@
 """Write the tables of docs/performance.rst from the results of a run.
 
-python benchmarks/table.py [RESULTS.json] [--to docs/snippets/performance.rst]
+python benchmarks/table.py [RESULTS.json] [--to docs/snippets/performance.txt]
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _figure(value: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=HERE / "results.json")
-    parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "snippets" / "performance.rst")
+    parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "snippets" / "performance.txt")
     given = parser.parse_args()
     given.to.write_text(tables(json.loads(given.results.read_text())))
 

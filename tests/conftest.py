@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.corpus import Corpus, make_corpus
+from support.listening import connect, listen  # noqa: F401  fixtures
+from support.mounts import read_only, small_disk  # noqa: F401  fixtures
 from support.ports import free_port as reserve_port
 from support.ports import release_ports
 from support.pxrun import PxRunner

@@ -11,9 +11,17 @@ from typing import ClassVar
 
 
 class PxError(Exception):
-    """Base of all errors of px; exit status 1 where no subclass is more exact."""
+    """Base of all errors of px; exit status 1 where no subclass is more exact.
+
+    Its text names no patient.  Where the whole would, such as the name of a file that is made of a PatientID, that is
+    in `detail` (else ``""``), which is shown to who asks with ``-v``.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: object, detail: str = "") -> None:
+        super().__init__(*args)
+        self.detail = detail
 
 
 class InputError(PxError):

@@ -17,7 +17,15 @@ CONFINED = {
     "click": ("cli/",),
     "rich": ("cli/",),
     "filelock": ("db/files.py",),
-    "socket": tuple(f"workflows/{name}.py" for name in ("listen", "door", "supervisor", "worker", "toolcheck")),
+    "socket": (
+        *(f"workflows/{name}.py" for name in ("listen", "door", "supervisor", "worker", "toolcheck", "knownpacs")),
+        *(f"workflows/{name}.py" for name in ("tlsdoor", "tlsterminal")),
+        *(f"services/{name}.py" for name in ("tlspump", "tlsrelay")),
+    ),
+    "ssl": (
+        *(f"services/{name}.py" for name in ("tlscontext", "tlspump", "tlsrelay")),
+        "workflows/tlsterminal.py",
+    ),
     "shelve": (),
     "pickle": (),
     "pty": (),

@@ -14,11 +14,10 @@ from click.testing import CliRunner, Result
 from pypx.cli.main import px
 from pypx.db.smdb import Database
 from pypx.errors import PeerUnreachableError
+from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID, AETitle
 from pypx.model.keywords import QueryModel
 from pypx.model.outcomes import (
-    FileOutcome,
-    FileState,
     FindResult,
     MoveOutcome,
     MoveState,

@@ -124,3 +124,23 @@ def test_lock_files_are_few() -> None:
     locks = {layout.lock("series", f"1.2.{number}") for number in range(5000)}
     assert len(locks) == 256
     assert layout.lock("patient", "1.2.1") not in locks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{base}/data/a/1.dcm", "{base}/data//a/1.dcm", "{base}/data/./a/1.dcm", "{base}/data/b/../a/1.dcm", "{base}x/1.dcm",
+        "/elsewhere/1.dcm", "data/a/1.dcm", "{base}/a/", "{base}/../a", "{base}",
+    ],
+)  # fmt: skip
+def test_relative_of_is_relative_of_resolve(tmp_path: Path, text: str) -> None:
+    layout = Layout.of_basemount(tmp_path / "base")
+    told = text.format(base=layout.base)
+    assert layout.relative_of(told) == layout.relative(layout.resolve(told))
+
+
+@pytest.mark.parametrize("text", ["", "{base}/a\0b", "../a"])
+def test_relative_of_refuses_what_resolve_refuses(tmp_path: Path, text: str) -> None:
+    layout = Layout.of_basemount(tmp_path / "base")
+    with pytest.raises(DatabaseError, match="no path"):
+        layout.relative_of(text.format(base=layout.base))

@@ -206,3 +206,45 @@ def test_no_secret_is_shown(keys: ServiceKeys, layout: Layout) -> None:
     assert shown["cube"]["b"]["url"] == "http://u:****@127.0.0.1/"
     assert shown["swift"]["a"] == {**SWIFT, "login": "chris:****"}
     assert keys.read("cube")["a"] == CUBE
+
+
+def test_passwords_that_others_may_read_are_taken_from_them(
+    keys: ServiceKeys, layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A BASEMOUNT that pypx made has files of 0644; its owner need not do anything."""
+    path = write(layout, "cube", {"a": CUBE})
+    path.chmod(0o644)
+    assert keys.entry("cube", "a") == CUBE
+    assert mode(path) == 0o600
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert str(path) in caplog.text
+    assert SECRET not in caplog.text
+    keys.read("cube")
+    assert len(caplog.records) == 1, "it is said once"
+
+
+def test_without_passwords_files_stay_as_they_are(keys: ServiceKeys, layout: Layout) -> None:
+    path = write(layout, "pacs", {"a": PACS})
+    path.chmod(0o644)
+    assert keys.pacs("a") == PACS
+    assert mode(path) == 0o644
+    assert path in keys.loose_files()
+
+
+@pytest.mark.parametrize("kind", ["cube", "swift"])
+def test_passwords_that_cannot_be_taken_from_others_are_refused(
+    keys: ServiceKeys, layout: Layout, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = write(layout, kind, {"a": CUBE if kind == "cube" else SWIFT})
+    path.chmod(0o604)
+
+    def refused(_path: Path, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)  # the file is another user's
+    for read in (keys.read, keys.masked, keys.names):
+        with pytest.raises(DatabaseError, match=r"other users have access.*chmod 600.*PX_ALLOW_LOOSE_SERVICES=1"):
+            read(kind)
+    monkeypatch.setenv("PX_ALLOW_LOOSE_SERVICES", "1")
+    assert keys.names(kind) == ("a",)
+    assert mode(path) == 0o604

@@ -164,11 +164,11 @@ def test_a_batch_that_cannot_be_recorded_ends_it_and_the_next_run_does_the_rest(
 def test_no_room_while_copying_ahead_ends_it(spot: Spot, monkeypatch: pytest.MonkeyPatch) -> None:
     copy, calls = copying.copy_unnamed, [0]
 
-    def full(*args: Any) -> Copy | None:
+    def full(*args: Any, **more: Any) -> Copy | None:
         calls[0] += 1
         if calls[0] == 10:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return copy(*args)
+        return copy(*args, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(copying, "copy_unnamed", full)

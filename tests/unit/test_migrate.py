@@ -323,9 +323,9 @@ def test_a_series_in_use_is_waited_for(basemount: Path, golden_corpus: Path, mon
     layout = golden_tree(basemount, golden_corpus)
     taken: list[Path] = []
 
-    def note(lock: Path, timeout_s: float = 30) -> Any:
+    def note(lock: Path, timeout_s: float = 30, **more: Any) -> Any:
         taken.append(lock)
-        return locked(lock, timeout_s)
+        return locked(lock, timeout_s, **more)
 
     monkeypatch.setattr("pypx.db.lift.locked", note)
     series = next(Migration(layout).run()).SeriesInstanceUID

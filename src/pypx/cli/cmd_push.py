@@ -11,6 +11,7 @@ from pypx.cli import inputs, options, store_options, tool_options
 from pypx.cli.console import Console
 from pypx.cli.targets import Targets, targets
 from pypx.errors import InputError, PxError
+from pypx.model.plain import brief
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
@@ -192,9 +193,9 @@ def _show(start: Callable[[Progress], Iterator[PushOutcome]], where: str, out: C
 def _watch(outcome: PushOutcome, out: Console) -> None:
     """Tell what is not as it should be."""
     for name in outcome.replaced:
-        out.note(f"{name}: was broken or gone in the store; pushed again")
+        out.note(f"{brief(name)}: was broken or gone in the store; pushed again")
     for failure in outcome.failures[:_NAMED]:
-        out.note(f"{failure.file}: {failure.reason}")
+        out.note(f"{out.place(failure.file)}: {failure.reason}")
     if len(outcome.failures) > _NAMED:
         out.note(f"and {len(outcome.failures) - _NAMED} more files of series {outcome.series.SeriesInstanceUID}")
 

@@ -97,7 +97,11 @@ command.add_command(smdb_migrate.command)
     cls=options.PxCommand,
     short_help="Make a new BASEMOUNT.",
     epilog=options.epilog(
-        "px smdb init --basemount /data/dicom\npx smdb init --basemount /data/old --format 3", 0, 2, 40
+        "px smdb init --basemount /data/dicom\npx smdb init --basemount /data/old --format 3\n"
+        "px smdb init --basemount /data/dicom --share owner",
+        0,
+        2,
+        40,
     ),
 )
 @click.option(
@@ -108,16 +112,31 @@ command.add_command(smdb_migrate.command)
     show_default=True,
     help="3 can be read and written by pypx 3 too; 4 is px's own.",
 )
+@click.option(
+    "--share",
+    type=click.Choice(["owner", "group", "group-write", "all"]),
+    help="Who may read what is made from now on: the owner alone, the group too (as if nothing was said), the group"
+    " which may also write, or everybody. Can be changed later.",
+)
 @options.layout(required=True, short=True)
 @tool_options.templates
 @options.output(jsonl=False)
-def init(number: str, layout: Layout, templates: tool_options.TemplateOptions, out: Console) -> None:
+def init(number: str, share: str | None, layout: Layout, templates: tool_options.TemplateOptions, out: Console) -> None:
     """Make a new BASEMOUNT; an existing one keeps its format."""
-    from pypx.db.formats import default_templates
+    from pypx.db.formats import default_templates, read_format
+    from pypx.db.layout import Share
     from pypx.db.smdb import Database
 
+    before = read_format(layout)
+    if share and before is not None and not options.typed("number"):
+        number = str(before.number)
     chosen = templates.over(default_templates(int(number))) if templates else None
-    database = Database.create(layout, format=int(number), templates=chosen)
+    database = Database.create(layout, format=int(number), templates=chosen, share=Share(share) if share else None)
+    if share and before is not None and before.share.value != share:
+        out.note(f"{layout.base}: new files are for {share}; a running px listen goes on as before, and what is there")
+        out.note(
+            "already keeps its permissions (the security page of the documentation has the line that changes them)"
+        )
     if out.json:
         out.document({"status": True, "basemount": str(layout.base), "format": database.format})
     else:

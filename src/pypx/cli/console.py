@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pypx.errors import PxError
-from pypx.model.plain import plain, plain_lines
+from pypx.model.plain import plain, plain_lines, shortened
 
 T = TypeVar("T")
 Advance = Callable[[int, int | None], None]
@@ -105,6 +105,18 @@ class Console:
         if text and self.verbosity >= _DETAIL:
             say(text)
 
+    def place(self, path: Path | str, data: Path | None = None) -> str:
+        """A file as people are told of it: with ``-v`` its name, else without what tells of a patient.
+
+        Parameters
+        ----------
+        path : the file
+        data : the packed tree, where it is known
+        """
+        from pypx.db.files import shown
+
+        return str(path) if self.verbosity >= _DETAIL else shown(path, data)
+
     @contextlib.contextmanager
     def progress(self, what: str, total: int | None = None) -> Iterator[Advance]:
         """Show a bar on stderr if that is a terminal; the value is called with what is done and the total.
@@ -158,8 +170,15 @@ def write_bytes(data: bytes) -> None:
 def say(text: str) -> None:
     """Write one line for people to stderr; if it went away, as with a terminal, the work goes on."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(clean(text) + "\n")
+        sys.stderr.write(shortened(clean(text)) + "\n")
         sys.stderr.flush()
+
+
+def end_line() -> None:
+    """Begin a new line on stderr if that is a terminal, which may show ^C in this one."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            tell("\n")
 
 
 def tell(text: str) -> None:
@@ -226,6 +245,14 @@ def prepare() -> None:
 def flush() -> None:
     """Write out what is buffered; a reader that went away shows here."""
     sys.stdout.flush()
+
+
+def finish() -> None:
+    """Write out what is buffered if it can be written."""
+    try:
+        flush()
+    except (OSError, ValueError):
+        discard()
 
 
 def discard() -> None:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 import click
 
 from pypx import __version__
-from pypx.cli import console
+from pypx.cli import console, interrupts
 from pypx.cli.options import common, spread_verbosity
 from pypx.errors import PxError
 
@@ -72,6 +70,7 @@ _EXIT_BUG = 70
 _EXIT_PIPE = 141
 _ENVIRONMENT = frozenset({
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE,
+    errno.ENAMETOOLONG,
 })  # fmt: skip
 
 
@@ -129,6 +128,11 @@ class PxGroup(click.Group):
         except BrokenPipeError:
             console.discard()
             ctx.exit(_EXIT_PIPE)
+        except (
+            KeyboardInterrupt
+        ):  # click would begin with an empty line, which only a terminal needs: it shows ^C there
+            console.end_line()
+            raise click.exceptions.Abort from None
         return result
 
     def main(  # type: ignore[override]  # the result is an exit of the process, as in click's standalone mode
@@ -172,7 +176,7 @@ def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
         place = context.command_path if context else _program(argv)
         return _fail(argv, error.exit_code, f"{line} (see: {place} --help)")
     except PxError as error:
-        return _fail(argv, error.exit_code, str(error))
+        return _fail(argv, error.exit_code, _told(error, argv))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is named as one, never as a traceback
         return _unexpected(argv, error)
     return result if isinstance(result, int) else 0
@@ -180,13 +184,48 @@ def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
 
 def _unexpected(argv: Sequence[str], error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
-        where = f": {error.filename}" if error.filename else ""
-        return _fail(argv, PxError.exit_code, f"{os.strerror(error.errno)}{where}")
-    text = f"a bug in px: {type(error).__name__}: {error}"
+        return _fail(argv, PxError.exit_code, f"{os.strerror(error.errno)}{_place(error, argv)}")
+    text = f"a bug in px: {type(error).__name__} at {_line_of(error)}"
+    if _wordy(argv):  # it may hold the value that made the trouble, so a patient's
+        text += f": {error}"
     return _fail(argv, _EXIT_BUG, f"{text[:400]} (run again with --debug and report what it prints)")
 
 
+def _told(error: PxError, argv: Sequence[str]) -> str:
+    """The line of an error: all of it for who asked for details, else without what tells of a patient."""
+    if not error.detail:
+        return str(error)
+    return error.detail if _wordy(argv) else f"{error} (-v names it)"
+
+
+def _place(error: OSError, argv: Sequence[str]) -> str:
+    if not error.filename:
+        return ""
+    from pypx.db.files import shown
+
+    whole = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+    return f": {whole if _wordy(argv) else shown(whole)}"
+
+
+def _line_of(error: Exception) -> str:
+    trace, where = error.__traceback__, "an unknown place"
+    while trace is not None:
+        where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119 - no path
+        trace = trace.tb_next
+    return where
+
+
+def _wordy(argv: Sequence[str]) -> bool:
+    """Whether details are wanted: ``--debug``, or ``-v``."""
+    given = [word.partition("=")[2] for word in spread_verbosity(argv) if word.startswith("--verbosity=")]
+    return "--debug" in argv or (bool(given) and given[-1].isdigit() and int(given[-1]) > 1)
+
+
 def _fail(argv: Sequence[str], code: int, line: str) -> int:
+    ended = interrupts.received()
+    if ended is not None:  # whatever failed on the way out
+        code, line = ended, "interrupted"
+    interrupts.told()
     if "--debug" in argv:
         import traceback
 
@@ -240,14 +279,12 @@ def _tell_of_dcmtk() -> None:
         console.say(f"px: warning: {warning}")
 
 
-def _terminated(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
 def run() -> None:
     """Entry point of the installed program ``px``."""
     console.prepare()
-    signal.signal(signal.SIGTERM, _terminated)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
-        signal.signal(signal.SIGHUP, _terminated)
-    px.main()
+    interrupts.install(_program(sys.argv[1:]))
+    try:
+        px.main()
+    finally:
+        if interrupts.received() is not None:
+            console.finish()  # here, where a pipe that nobody reads cannot hold it up for long

@@ -147,7 +147,7 @@ def typed(name: str) -> bool:
     """Whether an option of this command, or of the group above it, stands on the command line."""
     ctx: click.Context | None = click.get_current_context()
     while ctx is not None:
-        if ctx.params.get(name) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        if ctx.params.get(name) not in (None, "", ()) and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             return True
         ctx = ctx.parent
     return False

@@ -43,9 +43,16 @@ def run_verify(layout: Layout, options: VerifyOptions, out: Console) -> int:
             show_records(_COLUMNS, map(_row, bad), out)
         for result in bad:
             for drift in result.drifts:
-                out.note(f"{drift.kind.value}: {drift.file}: {drift.reason}")
+                out.note(f"{drift.kind.value}: {_named(drift, layout, out)}: {drift.reason}")
         out.note(_summary(results, bad, options))
     return PartialError.exit_code if bad else 0
+
+
+def _named(drift: Drift, layout: Layout, out: Console) -> str:
+    """A file that differs; but for ``-v``, one in data/ is named by its instance, as its path tells of the patient."""
+    path = out.place(layout.base / drift.file, layout.data)
+    known = path.endswith("…") and drift.SOPInstanceUID
+    return f"{path} ({drift.SOPInstanceUID})" if known else path
 
 
 def _existing(layout: Layout) -> Database:
@@ -135,8 +142,8 @@ def run_rebuild(layout: Layout, jobs: int, out: Console) -> int:
         out.document(document)
     else:
         for file, reason in done.rejected:
-            out.note(f"{file}: {reason}")
+            out.note(f"{out.place(layout.base / file, layout.data)}: {reason}")
         for file in done.copies:
-            out.note(f"{file}: another file of this instance is on record")
+            out.note(f"{out.place(layout.base / file, layout.data)}: another file of this instance is on record")
         out.line(f"{layout.base}: {done.instances} images of {done.series} series on record")
     return PartialError.exit_code if done.rejected else 0

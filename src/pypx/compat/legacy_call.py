@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pypx.compat.legacy_options import DEFAULT_AEC, DEFAULT_AET, DEFAULT_PORT, TMP_LOG
 from pypx.db.layout import Layout
@@ -15,8 +15,11 @@ from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError, PxError
 from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
 from pypx.model.packpath import Templates
-from pypx.model.peers import PacsNode
-from pypx.services.dcmtk import Limits, Programs
+from pypx.model.peers import PacsNode, TlsSettings
+from pypx.model.tls import TLS_FIELDS, tls_of
+
+if TYPE_CHECKING:
+    from pypx.services.dcmtk import Limits, Programs
 
 Document = dict[str, Any]
 
@@ -92,9 +95,8 @@ class Call:
         """
         values = {name: self.chosen(name) or self.environ.get(variable, "") for name, variable in _PEER.items()}
         key = self.chosen("PACS") or self.environ.get("PX_PACS", "")
-        if key and not all(values.values()):
-            entry = ServiceKeys(self.layout()).pacs(key)
-            values = {name: text or str(entry.get(name) or "") for name, text in values.items()}
+        entry = self._named_pacs(key, needed=not all(values.values())) if key else {}
+        values = {name: text or str(entry.get(name) or "") for name, text in values.items()}
         if not values["serverIP"]:
             raise InputError(
                 "no PACS address: give --serverIP HOST and --serverPort PORT (PX_SERVER_IP, PX_SERVER_PORT), or name"
@@ -107,10 +109,26 @@ class Call:
             called_aet=parse_ae_title(values["aec"] or self.aec, "aec"),
             calling_aet=calling,
             move_destination=calling,
+            tls=self._tls(entry),
         )
+
+    def _named_pacs(self, key: str, *, needed: bool) -> Mapping[str, str]:
+        """The entry of a named PACS; one that is not `needed` for an address may be unknown."""
+        named = any(self.chosen(name) for name in ("dblogbasepath", "str_logDir", "log_directory"))
+        if not needed and not (named or self.environ.get("PX_DB") or self.environ.get("PX_BASEMOUNT")):
+            return {}
+        keys = ServiceKeys(self.layout())
+        return keys.pacs(key) if needed or key in keys.names("pacs") else {}
+
+    def _tls(self, entry: Mapping[str, str]) -> TlsSettings | None:
+        """TLS as variables and the entry of the PACS say: the commands of pypx have no options for it."""
+        values = {field: self.environ.get(f"PX_{field.upper()}") or entry.get(field, "") for field in TLS_FIELDS}
+        return tls_of(values, {}, self.environ.get("PX_TLS_KEY_PASSWORD"), what="PX_TLS")
 
     def programs(self) -> Programs:
         """The programs of DCMTK: as given, ``PX_FINDSCU`` and the like, else those on the path."""
+        from pypx.services.dcmtk import Programs  # noqa: PLC0415 - px-repack, once an image, needs none
+
         names = ("echoscu", "findscu", "movescu", "storescp")
         found = {name: self.chosen(name) or self.environ.get(f"PX_{name.upper()}", "") for name in names}
         return Programs(**{name: text for name, text in found.items() if text})
@@ -122,6 +140,8 @@ class Call:
         ------
         InputError : one of them is no number of seconds
         """
+        from pypx.services.dcmtk import Limits  # noqa: PLC0415 - as above
+
         variables = {"connect_s": "PX_TIMEOUT", "acse_s": "PX_ACSE_TIMEOUT", "dimse_s": "PX_DIMSE_TIMEOUT"}
         return Limits(
             **{name: seconds(self.environ[key], key) for name, key in variables.items() if key in self.environ}

@@ -70,7 +70,9 @@ def do(call: Call, document: Mapping[str, Any]) -> Answer:
         steps = _steps(merged)
         if not steps:
             raise InputError(f"nothing to do: give --then VERB,... ({', '.join(VERBS)})")
-        node = (peer_of(args) or merged.node()) if any(VERBS[step.verb].needs_pacs for step in steps) else NO_PEER
+        asks = any(VERBS[step.verb].needs_pacs for step in steps)
+        password = call.environ.get("PX_TLS_KEY_PASSWORD")
+        node = (peer_of(args, password) or merged.node()) if asks else NO_PEER
         database = _database(_without_default(merged, document, call), steps)
     except PxError as error:
         return Answer({"do": False, "status": False, "error": str(error)}, error)

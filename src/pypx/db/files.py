@@ -5,17 +5,22 @@ Every ``OSError`` leaves here as a :class:`~pypx.errors.DatabaseError` of one li
 
 from __future__ import annotations
 
+import fcntl
 import os
-import secrets
+from binascii import crc32
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EINVAL, ENOSPC, ENOTDIR, ENOTSUP, EPERM, EROFS
 from pathlib import Path
+from typing import TextIO
 
-from pypx.db.layout import DIR_MODE, FILE_MODE
+from pypx.db.checkpoints import reached
+from pypx.db.layout import DIR_MODE, FILE_MODE, Modes
 from pypx.errors import DatabaseError, LockTimeoutError
 
 _POLL_S = 0.01
+_MODES = Modes()
+_BLOCK = 1 << 16
 _ADVICE = {
     ENOSPC: "free some space there, or keep the BASEMOUNT elsewhere",
     EDQUOT: "free some of your quota, or keep the BASEMOUNT elsewhere",
@@ -36,9 +41,33 @@ def os_errors(doing: str, path: Path | str) -> Iterator[None]:
 
 
 def _explained(error: OSError, doing: str, path: Path | str) -> DatabaseError:
-    shown = str(path) if str(path).isprintable() else repr(str(path))
     advice = _ADVICE.get(error.errno or 0, "check the disk and the path")
-    return DatabaseError(f"{shown}: cannot {doing}: {error.strerror or error}; {advice}")
+    return about(path, f": cannot {doing}: {error.strerror or error}; {advice}")
+
+
+def about(path: Path | str, text: str, data: Path | None = None) -> DatabaseError:
+    """The error that says `text` of a file; the name of a file that tells of a patient is in its `detail` alone."""
+    brief, whole = shown(path, data), _printable(path)
+    return DatabaseError(f"{brief}{text}", detail="" if brief == whole else f"{whole}{text}")
+
+
+def shown(path: Path | str, data: Path | None = None) -> str:
+    """A file as an error line names it: ``…`` for what is made of the patient's values.
+
+    That is what lies below ``patientData/``, and below ``data/`` in a BASEMOUNT, or below the directory `data`.
+    """
+    for folder in Path(path).parents:
+        if (
+            folder.name == "patientData"
+            or folder == data
+            or (folder.name == "data" and os.path.isdir(folder.parent / "log"))  # noqa: PTH112 - see make_dirs
+        ):
+            return f"{_printable(folder)}/…"
+    return _printable(path)
+
+
+def _printable(path: Path | str) -> str:
+    return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def make_dirs(path: Path, mode: int = DIR_MODE) -> None:
@@ -59,7 +88,7 @@ def make_dirs(path: Path, mode: int = DIR_MODE) -> None:
             with suppress(FileExistsError):  # another process was faster; a file in its place fails below
                 directory.mkdir(mode)
                 found = directory.stat().st_mode & 0o7777
-                if found & 0o777 != mode:
+                if found != mode | found & 0o7000:
                     directory.chmod(mode | found & 0o7000)
                 _sync_dir(directory.parent)
         if not path.is_dir():
@@ -67,7 +96,7 @@ def make_dirs(path: Path, mode: int = DIR_MODE) -> None:
 
 
 @contextmanager
-def locked(lock: Path, timeout_s: float = 30) -> Iterator[None]:
+def locked(lock: Path, timeout_s: float = 30, *, modes: Modes = _MODES) -> Iterator[None]:
     """Hold a lock file around a block, against other processes, hosts and threads.
 
     The lock goes when its holder dies.  Never take a second one within the block.
@@ -76,6 +105,7 @@ def locked(lock: Path, timeout_s: float = 30) -> Iterator[None]:
     ----------
     lock : the lock file; it and its directory are created when missing, and never removed
     timeout_s : how long to wait for another holder, seconds, >= 0
+    modes : of the lock file and its directory
 
     Raises
     ------
@@ -84,8 +114,8 @@ def locked(lock: Path, timeout_s: float = 30) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # noqa: PLC0415 - kept out of start-up
 
-    make_dirs(lock.parent)
-    holder = FileLock(lock, mode=FILE_MODE)
+    make_dirs(lock.parent, modes.directory)
+    holder = FileLock(lock, mode=modes.file)
     try:
         holder.acquire(timeout=timeout_s, poll_interval=_POLL_S)
     except Timeout:
@@ -110,7 +140,14 @@ def read_bytes(path: Path) -> bytes | None:
     DatabaseError : it cannot be read
     """
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # half the system calls of Path.read_bytes
+        try:
+            blocks = []
+            while block := os.read(descriptor, _BLOCK):
+                blocks.append(block)
+            return b"".join(blocks)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -134,28 +171,56 @@ def write_file(
     ------
     DatabaseError : disk full, no permission, …; the old content is untouched
     """
-    temporary = (scratch or path.parent) / f".tmp-{secrets.token_hex(8)}"
     with os_errors("write", path):
+        temporary, descriptor = _open_temporary(scratch or path.parent, path.name, mode)
         try:
-            _write_new(temporary, data, mode)
+            _write_all(descriptor, data, mode)
+            reached("tables.temporary")
             temporary.replace(path)
+            reached("tables.renamed")
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(descriptor)
         if sync_directory:
             _sync_dir(path.parent)
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        set_mode(descriptor, mode)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
+def _open_temporary(folder: Path, name: str, mode: int) -> tuple[Path, int]:
+    """An empty temporary file that is ours alone, for the new content of `name`.
+
+    Its name follows from `name`, so that what a crash left is used up by the next writer; whether the one before lives
+    is known from a lock on it (flock(2)).
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    path = folder / f".tmp-{crc32(os.fsencode(name)):08x}"
+    with suppress(PermissionError):  # of another user
+        descriptor = os.open(path, flags, mode)
+        with suppress(OSError):  # somebody writes it, or has just renamed it; or there are no locks here
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                os.ftruncate(descriptor, 0)
+                return path, descriptor
         os.close(descriptor)
+    path = folder / f".tmp-{os.urandom(8).hex()}"
+    return path, os.open(path, flags | os.O_EXCL, mode)
+
+
+def _write_all(descriptor: int, data: bytes, mode: int) -> None:
+    set_mode(descriptor, mode)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
+
+
+def open_to_append(path: Path, mode: int = FILE_MODE) -> TextIO:
+    """Open a file of text that is to grow; a new one has `mode` whatever the umask."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, mode)
+    if os.fstat(descriptor).st_size == 0:
+        set_mode(descriptor, mode)
+    return open(descriptor, "a", encoding="utf-8")  # noqa: PTH123 - a Path cannot be had of a descriptor
 
 
 def set_mode(descriptor: int, mode: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pypx.db.files import locked, make_dirs, os_errors, read_bytes, write_file
-from pypx.db.layout import SECRET_DIR_MODE, Layout
+from pypx.db.layout import SECRET, Layout, Modes, Share
 from pypx.db.tables import dump, read_table
 from pypx.errors import DatabaseError, InputError
 from pypx.model.packpath import DEFAULT_TEMPLATES, PYPX_PUSH_TEMPLATES, PYPX_TEMPLATES, Templates
@@ -22,11 +22,18 @@ class Format:
     """The number of the format, 3 or 4, and the four path templates of a BASEMOUNT.
 
     `push_templates` make the names of objects: those of px-push where pypx made the BASEMOUNT, also when migrated.
+    `share`: whom new directories and files are made for.
     """
 
     number: int
     templates: Templates
     push_templates: Templates
+    share: Share = Share.GROUP
+
+    @property
+    def modes(self) -> Modes:
+        """Permissions of new directories and files."""
+        return Modes.of(self.share)
 
 
 FRESH = Format(4, DEFAULT_TEMPLATES, DEFAULT_TEMPLATES)
@@ -55,9 +62,14 @@ def _parsed(path: Path, table: dict[str, Any]) -> Format:
     try:
         templates = _templates(table.get("templates", asdict(default_templates(number))))
         pushed = table.get("push_templates")
-        return Format(number, templates, push_templates(number, templates) if pushed is None else _templates(pushed))
+        pushing = push_templates(number, templates) if pushed is None else _templates(pushed)
     except (AttributeError, InputError, TypeError) as error:
         raise DatabaseError(f"{path}: the templates cannot be used ({error}); restore this file") from None
+    try:
+        return Format(number, templates, pushing, Share(table.get("share", Share.GROUP.value)))
+    except ValueError:
+        words = ", ".join(share.value for share in Share)
+        raise DatabaseError(f"{path}: its share is none of {words}; restore this file") from None
 
 
 def _templates(table: dict[str, Any]) -> Templates:
@@ -96,16 +108,41 @@ def make_format(layout: Layout, wanted: Format) -> Format:
     """
     found = read_format(layout)
     if found is None:
-        with locked(layout.lock("format", "")):
+        modes = wanted.modes
+        with locked(layout.lock("format", ""), modes=modes):
             found = read_format(layout)
             if found is None:
                 for directory in (layout.patient_dir, layout.study_dir, layout.series_dir, layout.data):
-                    make_dirs(directory)
-                make_dirs(layout.services, SECRET_DIR_MODE)
-                write_file(layout.format_file, dump({"format": wanted.number, "templates": asdict(wanted.templates)}))
+                    make_dirs(directory, modes.directory)
+                make_dirs(layout.services, SECRET.directory)
+                table = {"format": wanted.number, "templates": asdict(wanted.templates)}
+                if wanted.share is not Share.GROUP:
+                    table["share"] = wanted.share.value
+                write_file(layout.format_file, dump(table), modes.file)
                 return wanted
     check_writable(layout)
     return found
+
+
+def set_share(layout: Layout, share: Share) -> Format:
+    """Let what is made in an existing BASEMOUNT from now on be for `share`; what is there stays as it is.
+
+    A process that has opened the BASEMOUNT before, such as a listener, goes on as before until it is started again.
+
+    Returns
+    -------
+    The format it has now
+
+    Raises
+    ------
+    DatabaseError : it cannot be read or written
+    """
+    modes = Modes.of(share)
+    with locked(layout.lock("format", ""), modes=modes):
+        found = read_format(layout) or FRESH
+        table = read_table(layout.format_file) or {"format": found.number, "templates": asdict(found.templates)}
+        write_file(layout.format_file, dump({**table, "share": share.value}), modes.file)
+        return replace(found, share=share)
 
 
 def lift_format(layout: Layout) -> Format:
@@ -121,16 +158,17 @@ def lift_format(layout: Layout) -> Format:
     ------
     DatabaseError : it cannot be written
     """
-    with locked(layout.lock("format", "")):
+    with locked(layout.lock("format", ""), modes=layout.modes):
         found = read_format(layout) or FRESH
         if found.number == 3:
             before = read_bytes(layout.format_file)
             if before is not None:
-                make_dirs(layout.format3)
-                write_file(layout.format3 / layout.format_file.name, before)
+                make_dirs(layout.format3, layout.modes.directory)
+                write_file(layout.format3 / layout.format_file.name, before, layout.modes.file)
             found = replace(found, number=4)
             templates = {"templates": asdict(found.templates), "push_templates": asdict(found.push_templates)}
-            write_file(layout.format_file, dump({"format": found.number, **templates}))
+            others = read_table(layout.format_file) or {}
+            write_file(layout.format_file, dump({**others, "format": found.number, **templates}), layout.modes.file)
         return found
 
 

@@ -67,9 +67,10 @@ class HeaderTables:
         self._replace(self._layout.patient_table(key), ("patient", key), {key: entry})
 
     def _replace(self, path: Path, lock: tuple[str, str], table: dict[str, Any]) -> None:
-        with locked(self._layout.lock(*lock)):
-            make_dirs(path.parent)
-            write_file(path, dump(table))
+        modes = self._layout.modes
+        with locked(self._layout.lock(*lock), modes=modes):
+            make_dirs(path.parent, modes.directory)
+            write_file(path, dump(table), modes.file)
 
     def _add_patient(self, instance: Instance) -> None:
         key, study = patient_id(instance), instance.StudyInstanceUID
@@ -84,7 +85,7 @@ class HeaderTables:
             listed = _listed(entry)
             return None if study in listed else {**now, key: {**entry, "StudyList": [*listed, study]}}
 
-        update_table(path, self._layout.lock("patient", key), change)
+        update_table(path, self._layout.lock("patient", key), change, modes=self._layout.modes)
 
     def patient_table(self, PatientID: str) -> tuple[Path, dict[str, Any]]:
         """The table that has the patient, or shall have: px's, or the one pypx made under a name px would encode."""
@@ -98,7 +99,12 @@ class HeaderTables:
 
     def _add_entry(self, path: Path, lock: tuple[str, str], key: str, value: object) -> None:
         if key not in table_or_empty(path):
-            update_table(path, self._layout.lock(*lock), lambda now: None if key in now else {**now, key: value})
+            update_table(
+                path,
+                self._layout.lock(*lock),
+                lambda now: None if key in now else {**now, key: value},
+                modes=self._layout.modes,
+            )
 
 
 def table_or_empty(path: Path) -> dict[str, Any]:

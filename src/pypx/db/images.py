@@ -43,7 +43,7 @@ class _Seen:
         return self.lines[uid] if uid in self.lines else self.by_uid.get(uid)
 
     def all(self) -> dict[UID, ImageRecord]:
-        lifted = {record.file for record in self.lines.values() if record is not None}
+        lifted = {record.file for record in self.lines.values() if record is not None} if self.by_uid else set()
         files = {uid: record for uid, record in self.by_uid.items() if not lifted or record.file not in lifted}
         merged = {**files, **self.lines}
         return {uid: record for uid, record in merged.items() if record is not None}
@@ -76,7 +76,7 @@ class ImageRecords:
         How many SOP Instance UIDs were not recorded before
         """
         series = instances[0][0].SeriesInstanceUID
-        with locked(lock), self._guard:
+        with locked(lock, modes=self._layout.modes), self._guard:
             seen = self._refreshed(series)
             fresh: dict[UID, tuple[Instance, ImageRecord]] = {}
             for instance, record in instances:
@@ -94,7 +94,7 @@ class ImageRecords:
 
     def forget(self, series: UID, uids: Collection[UID], lock: Path) -> None:
         """Record that instances are gone: a line says so; a file of format 3 is removed, for pypx counts files."""
-        with locked(lock), self._guard:
+        with locked(lock, modes=self._layout.modes), self._guard:
             seen = self._refreshed(series)
             directory = self._layout.image_dir(series)
             lifted = {record.file for uid in uids if (record := seen.lines.get(uid)) is not None}
@@ -106,21 +106,23 @@ class ImageRecords:
             if names:
                 sync_dir(directory)
             lines = [json.dumps({"SOPInstanceUID": uid, "gone": True}) for uid in uids if seen.lines.get(uid)]
-            append_lines(self._layout.image_log(series), lines)
+            append_lines(self._layout.image_log(series), lines, self._layout.modes.file)
 
     def replace(self, instance: Instance, records: Sequence[ImageRecord], log_format: int, lock: Path) -> None:
         """Record these and no others, in the format of the BASEMOUNT; `instance` is one of the series."""
         series = instance.SeriesInstanceUID
-        with locked(lock), self._guard:
+        modes = self._layout.modes
+        with locked(lock, modes=modes), self._guard:
             directory, log = self._layout.image_dir(series), self._layout.image_log(series)
             self._seen.pop(series, None)
-            make_dirs(log.parent)
+            make_dirs(log.parent, modes.directory)
             kept: set[str] = set()
             if log_format == 3:
                 images = [(replace(instance, SOPInstanceUID=record.SOPInstanceUID), record) for record in records]
                 kept = self._write_files(series, _Seen(), images)
             else:
-                write_file(log, "".join(f"{json.dumps(line_of(record))}\n" for record in records).encode())
+                lines = "".join(f"{json.dumps(line_of(record))}\n" for record in records)
+                write_file(log, lines.encode(), modes.file)
             with os_errors("remove records in", directory):
                 for name, _ in list(json_files(directory)):
                     if name not in kept:
@@ -130,14 +132,15 @@ class ImageRecords:
 
     def _append(self, series: UID, records: Iterable[ImageRecord]) -> None:
         path = self._layout.image_log(series)
-        make_dirs(path.parent)
-        append_lines(path, [json.dumps(line_of(record)) for record in records])
+        make_dirs(path.parent, self._layout.modes.directory)
+        append_lines(path, [json.dumps(line_of(record)) for record in records], self._layout.modes.file)
 
     def _write_files(self, series: UID, seen: _Seen, images: Iterable[tuple[Instance, ImageRecord]]) -> set[str]:
         """Write a file an image; returns their names."""
         written: set[str] = set()
         directory = self._layout.image_dir(series)
-        make_dirs(directory)
+        modes = self._layout.modes
+        make_dirs(directory, modes.directory)
         for instance, record in images:
             file = self._layout.resolve(record.file)
             taken = seen.files.get(f"{file.name}.json")
@@ -146,7 +149,8 @@ class ImageRecords:
             name = f"{record.SOPInstanceUID}-{file.name}" if other else file.name
             with os_errors("record", file):
                 table = image_table(instance, name, file, file.stat())
-            write_file(directory / f"{name}.json", dump(table), scratch=directory.parent, sync_directory=False)
+            path = directory / f"{name}.json"
+            write_file(path, dump(table), modes.file, scratch=directory.parent, sync_directory=False)
             written.add(f"{name}.json")
         sync_dir(directory)
         return written
@@ -206,8 +210,7 @@ def record_of_file(layout: Layout, path: Path, table: dict[str, Any]) -> ImageRe
         record = image_record(table)
     except ValueError as error:
         raise DatabaseError(f"{path}: {error}; restore or remove this file") from None
-    file = layout.relative(layout.resolve(record.file))
-    return ImageRecord(record.SOPInstanceUID, file, record.size, record.received)
+    return ImageRecord(record.SOPInstanceUID, layout.relative_of(record.file), record.size, record.received)
 
 
 def _is_lifted(layout: Layout) -> bool:

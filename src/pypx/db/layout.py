@@ -15,18 +15,49 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from pypx.errors import DatabaseError
 
 DIR_MODE = 0o750
 FILE_MODE = 0o640
-SECRET_DIR_MODE = 0o700
-SECRET_FILE_MODE = 0o600
 
 SERIES_TABLES = ("meta", "retrieve", "pack", "push", "register")
 """The tables a series can have under ``seriesData/``, as in ``<SeriesInstanceUID>-<table>.json``."""
+
+
+class Share(str, Enum):
+    """Whom the directories and files of a BASEMOUNT are made for; services/ is for its owner, always."""
+
+    OWNER = "owner"
+    GROUP = "group"
+    GROUP_WRITE = "group-write"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """Permissions of new directories and files, whatever the umask."""
+
+    directory: int = DIR_MODE
+    file: int = FILE_MODE
+
+    @classmethod
+    def of(cls, share: Share) -> Modes:
+        """Those for `share`; what a group writes together hands its group down (set-group-ID)."""
+        return _MODES[share]
+
+
+_MODES = {
+    Share.OWNER: Modes(0o700, 0o600),
+    Share.GROUP: Modes(DIR_MODE, FILE_MODE),
+    Share.GROUP_WRITE: Modes(0o2770, 0o660),
+    Share.ALL: Modes(0o755, 0o644),
+}
+SECRET = Modes(0o700, 0o600)
+"""Of the files that hold passwords, and of their directory."""
 
 _PLAIN = re.compile(r"(?!\.)[ -$&-.0-\[\]-~]{1,200}")
 _PLAIN_CHARACTER = re.compile(r"[ -$&-.0-\[\]-~]")
@@ -69,12 +100,13 @@ def _percent(character: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The directories of one BASEMOUNT, as absolute paths."""
+    """The directories of one BASEMOUNT, as absolute paths; `modes` are those of what is made in them."""
 
     log: Path
     data: Path
     services: Path
     incoming: Path
+    modes: Modes = field(default=Modes(), compare=False)
 
     @classmethod
     def of_basemount(cls, root: Path) -> Layout:
@@ -113,6 +145,11 @@ class Layout:
     def format_file(self) -> Path:
         """What says the format and the path templates of this BASEMOUNT; absent in one that pypx made."""
         return self.log / "format.json"
+
+    @property
+    def index_file(self) -> Path:
+        """What the tables of all series said when they were last read: a cache for searches, which may be absent."""
+        return self.log / ".index.jsonl"
 
     @property
     def format3(self) -> Path:
@@ -177,6 +214,17 @@ class Layout:
         prefix = f"{self.base}{os.sep}" if self.base != self.base.parent else os.sep
         return absolute[len(prefix) :].replace(os.sep, "/") if absolute.startswith(prefix) else absolute
 
+    def relative_of(self, text: str) -> str:
+        """How records name the file that an older record names in some other way.
+
+        Raises
+        ------
+        DatabaseError : see `resolve`
+        """
+        prefix = f"{self.base}{os.sep}"
+        plain = text.startswith(prefix) and "\0" not in text and os.path.normpath(text) == text
+        return text[len(prefix) :].replace(os.sep, "/") if plain else self.relative(self.resolve(text))
+
     def resolve(self, text: str) -> Path:
         """The file that a record names; the inverse of `relative`.
 
@@ -186,5 +234,9 @@ class Layout:
         """
         path = PurePosixPath(text)
         if not text or "\0" in text or (not path.is_absolute() and ".." in path.parts):
-            raise DatabaseError(f"{self.log}: a record names the file {text[:80]!r}, which is no path in a BASEMOUNT")
+            what = "which is no path in a BASEMOUNT"
+            raise DatabaseError(
+                f"{self.log}: a record names a file, {what}",
+                detail=f"{self.log}: a record names the file {text!r}, {what}",
+            )
         return self.base / path

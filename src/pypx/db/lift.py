@@ -110,10 +110,11 @@ def lift_images(layout: Layout, series: UID, uid_of: Callable[[OldImage], UID]) 
     ------
     DatabaseError, LockTimeoutError : nothing is lost; do it again
     """
-    with locked(layout.lock("filing", series)), locked(layout.lock("series", series)):
+    modes = layout.modes
+    with locked(layout.lock("filing", series), modes=modes), locked(layout.lock("series", series), modes=modes):
         old = old_images(layout, series)
         lifting = plan_lifting(layout, series, old, uid_of)
-        append_lines(layout.image_log(series), [json.dumps(line_of(record)) for record in lifting.added])
+        append_lines(layout.image_log(series), [json.dumps(line_of(record)) for record in lifting.added], modes.file)
         _put_away(layout, series, lifting.names)
         return lifting
 
@@ -123,7 +124,7 @@ def _put_away(layout: Layout, series: UID, names: Sequence[str]) -> None:
     directory = layout.image_dir(series)
     kept = layout.format3 / directory.relative_to(layout.log)
     if names:
-        make_dirs(kept)
+        make_dirs(kept, layout.modes.directory)
     with os_errors("move records of format 3 to", kept):
         for name in names:
             with suppress(FileNotFoundError):  # another migration was faster
@@ -142,7 +143,7 @@ def await_writers(layout: Layout) -> None:
     LockTimeoutError : somebody does not end
     """
     for lock in sorted(layout.lock("series", "").parent.glob("series-*.lock")):
-        with locked(lock):
+        with locked(lock, modes=layout.modes):
             pass
 
 
@@ -162,7 +163,7 @@ def lift_base_dirs(layout: Layout, study: UID) -> None:
     for series in _plain_names(directory, _META):
         path = layout.study_series_table(study, series)
         if change(read_table(path) or {}) is not None:
-            update_table(path, layout.lock("study", study), change)
+            update_table(path, layout.lock("study", study), change, modes=layout.modes)
 
 
 def _with_base_dir(layout: Layout, entry: object) -> object:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pypx.errors import InputError
 from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
+from pypx.model.tls import TLS_FIELDS, check_tls_entry
 
 _STORAGE_TYPES = ("swift", "fs", "s3")
 _PACS_SPELLINGS = {
@@ -15,10 +16,12 @@ _PACS_SPELLINGS = {
     "serverIP": ("serverIP", "ip"),
     "serverPort": ("serverPort", "port"),
     "aet_listener": ("aet_listener",),
+    **{field: (field,) for field in TLS_FIELDS},
 }
 _SCALAR_FIELDS = frozenset({
     "aet", "aec", "aet_listener", "ip", "serverIP", "port", "serverPort", "login", "key", "storagetype", "storepath",
     "url", "username", "password", "regFSdir",
+    *TLS_FIELDS[1:],
 })  # fmt: skip
 
 
@@ -86,6 +89,7 @@ def _check_pacs(where: str, fields: Mapping[str, str], example: str) -> None:
     parse_host(node["serverIP"], f"{where}: serverIP")
     if node["serverPort"]:
         parse_port(node["serverPort"], f"{where}: serverPort")
+    check_tls_entry(node, where)
 
 
 def _check_port(where: str, fields: Mapping[str, str], field: str) -> None:
@@ -112,13 +116,13 @@ _EXAMPLES = {
 def pacs_fields(entry: Mapping[str, Any]) -> dict[str, str]:
     """A PACS entry with the names of px's options: ``aet aec serverIP serverPort``, ``""`` where it has none.
 
-    Understands ``ip`` and ``port`` as well; ``aet_listener`` is there if the entry has it.
+    Understands ``ip`` and ``port`` as well; ``aet_listener`` and the fields of TLS are there if the entry has them.
     """
     fields = dict.fromkeys(("aet", "aec", "serverIP", "serverPort"), "")
     for field, spellings in _PACS_SPELLINGS.items():
         found = next((entry[name] for name in spellings if entry.get(name) not in (None, "")), None)
         if isinstance(found, str | int):
-            fields[field] = str(found)
+            fields[field] = str(found).lower() if isinstance(found, bool) else str(found)
     return fields
 
 

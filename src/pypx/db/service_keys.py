@@ -1,10 +1,13 @@
 """Named PACS, storage, CUBE, Swift and telemetry entries: ``<BASEMOUNT>/services/<kind>.json``.
 
-Each file maps a name to an object.  They hold passwords: files are 0600 in a directory of 0700.
+Each file maps a name to an object.  They hold passwords: files are 0600 in a directory of 0700.  One that holds
+passwords and that others may read, as pypx leaves them, is made 0600 when it is read, if this user may do that; if
+not, it is refused, but with ``PX_ALLOW_LOOSE_SERVICES=1`` in the environment, which leaves all files as they are.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -12,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from pypx.db.files import os_errors
-from pypx.db.layout import SECRET_DIR_MODE, SECRET_FILE_MODE, Layout
+from pypx.db.formats import FRESH, read_format
+from pypx.db.layout import SECRET, Layout
 from pypx.db.service_fields import check_entry, pacs_entries, pacs_fields, services_block
 from pypx.db.tables import read_table, update_table
-from pypx.errors import InputError
+from pypx.errors import DatabaseError, InputError
+from pypx.model.tls import TLS_FIELDS, check_tls_entry
+
+ALLOW_LOOSE = "PX_ALLOW_LOOSE_SERVICES"
+"""The environment variable that has service files used as they are, whoever may read them."""
 
 KINDS = ("swift", "storage", "cube", "pacs", "telemetry")
 
@@ -39,8 +47,19 @@ class ServiceKeys:
         return self._layout.services / f"{_checked_kind(kind)}.json"
 
     def read(self, kind: str) -> dict[str, Any]:
-        """The file of a kind as it stands, passwords included; ``{}`` if there is none."""
-        return read_table(self.path(kind)) or {}
+        """The file of a kind as it stands, passwords included; ``{}`` if there is none.
+
+        Raises
+        ------
+        DatabaseError : also where it holds passwords, others have access to it, and this user cannot change that
+        """
+        path = self.path(kind)
+        table = read_table(path) or {}
+        if table and os.environ.get(ALLOW_LOOSE, "") not in ("1", "yes", "true"):
+            with os_errors("read", path):
+                if _is_loose(path) and _masked_table(table) != table:
+                    _tighten(path)
+        return table
 
     def set(self, kind: str, entries: Mapping[str, Any]) -> dict[str, Any]:
         """Add entries, or replace those of the same name; the others stay.
@@ -89,7 +108,8 @@ class ServiceKeys:
 
     def _change(self, kind: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         path, lock = self.path(kind), self._layout.lock("services", kind)
-        table = update_table(path, lock, change, mode=SECRET_FILE_MODE, dir_mode=SECRET_DIR_MODE)
+        lock_modes = (read_format(self._layout) or FRESH).modes
+        table = update_table(path, lock, change, modes=SECRET, lock_modes=lock_modes)
         for loose in (self._layout.services, path):
             with os_errors("restrict the permissions of", loose):
                 if loose.exists() and _is_loose(loose):
@@ -114,13 +134,15 @@ class ServiceKeys:
 
         Raises
         ------
-        InputError : there is none of that name; names the known ones
+        InputError : there is none of that name (names the known ones), or what it says of TLS does not go together
         """
         table = self.read("pacs")
         entries = pacs_entries(table)
         if key not in entries:
             raise self._unknown("pacs", key, entries)
-        return pacs_fields(entries[key])
+        fields = pacs_fields(entries[key])
+        check_tls_entry(fields, f"pacs entry {key!r}")
+        return fields
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The names of the entries, sorted."""
@@ -140,8 +162,7 @@ class ServiceKeys:
 
     def masked(self, kind: str) -> dict[str, Any]:
         """The file of a kind with each secret replaced by ``****``; of a login the part before the colon stays."""
-        table = self.read(kind)
-        return {name: _masked(entry, "" if isinstance(entry, Mapping) else name) for name, entry in table.items()}
+        return _masked_table(self.read(kind))
 
     def loose_files(self) -> tuple[Path, ...]:
         """The service files, and their directory, that group or others have access to."""
@@ -166,8 +187,33 @@ def _is_loose(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
 
 
+def _tighten(path: Path) -> None:
+    """Take a file that holds passwords away from group and others, and say so.
+
+    Raises
+    ------
+    DatabaseError : this user cannot
+    """
+    try:
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o7700)
+    except OSError as error:
+        raise DatabaseError(
+            f"{path}: holds passwords, and other users have access to it; chmod 600 it as its owner, or set"
+            f" {ALLOW_LOOSE}=1 to use it as it is"
+        ) from error
+    import logging  # noqa: PLC0415 - kept out of start-up
+
+    logging.getLogger(__name__).warning(
+        "%s held passwords that other users could read: it is chmod 600 now (%s=1 leaves it)", path, ALLOW_LOOSE
+    )
+
+
+def _masked_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _masked(entry, "" if isinstance(entry, Mapping) else name) for name, entry in table.items()}
+
+
 def _masked(value: Any, field: str = "") -> Any:
-    if _SECRET.search(field):
+    if _SECRET.search(field) and field not in TLS_FIELDS:  # those name files
         return _MASK
     if isinstance(value, Mapping):
         return {name: _masked(inner, str(name)) for name, inner in value.items()}

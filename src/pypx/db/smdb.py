@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pypx.db.files import locked, make_dirs, os_errors
-from pypx.db.formats import FRESH, Format, default_templates, make_format, push_templates, read_format
+from pypx.db.formats import FRESH, Format, default_templates, make_format, push_templates, read_format, set_share
 from pypx.db.headers import HeaderTables, table_or_empty
 from pypx.db.images import ImageRecords
-from pypx.db.layout import SERIES_TABLES, Layout
+from pypx.db.layout import SERIES_TABLES, Layout, Share
 from pypx.db.logs import append_lines, read_lines
 from pypx.db.tables import update_table
 from pypx.errors import DatabaseError
@@ -32,11 +33,14 @@ class Database:
     """
 
     def __init__(self, layout: Layout, found: Format | None) -> None:
-        self.layout = layout
-        self._format = found or FRESH
         self._exists = found is not None
-        self._images = ImageRecords(layout)
-        self._headers = HeaderTables(layout)
+        self._use(layout, found or FRESH)
+
+    def _use(self, layout: Layout, found: Format) -> None:
+        self._format = found
+        self.layout = replace(layout, modes=found.modes)
+        self._images = ImageRecords(self.layout)
+        self._headers = HeaderTables(self.layout)
 
     @classmethod
     def open(cls, layout: Layout) -> Database:
@@ -49,7 +53,14 @@ class Database:
         return cls(layout, read_format(layout))
 
     @classmethod
-    def create(cls, layout: Layout, *, format: int = 4, templates: Templates | None = None) -> Database:  # noqa: A002
+    def create(
+        cls,
+        layout: Layout,
+        *,
+        format: int = 4,  # noqa: A002 - a word of the domain
+        templates: Templates | None = None,
+        share: Share | None = None,
+    ) -> Database:
         """Make a new BASEMOUNT.
 
         Parameters
@@ -57,6 +68,7 @@ class Database:
         layout : where
         format : 3 (that of pypx 3) or 4
         templates : of the paths under ``data/``; ``None``: the defaults of the format
+        share : whom new directories and files are made for; also of a BASEMOUNT that is there already
 
         Raises
         ------
@@ -65,13 +77,15 @@ class Database:
         if format not in (3, 4):
             raise DatabaseError(f"{layout.base}: there is no format {format}; choose 3 or 4")
         chosen = templates or default_templates(format)
-        wanted = Format(format, chosen, push_templates(format, chosen))
+        wanted = Format(format, chosen, push_templates(format, chosen), share or Share.GROUP)
         found = make_format(layout, wanted)
         if found.number != format or (templates is not None and found.templates != templates):
             raise DatabaseError(
                 f"{layout.base}: is a BASEMOUNT of format {found.number} already, and keeps its format and templates;"
                 " name another directory"
             )
+        if share is not None and found.share is not share:
+            found = set_share(layout, share)
         return cls(layout, found)
 
     @classmethod
@@ -106,7 +120,7 @@ class Database:
 
     def _prepare(self) -> None:
         if not self._exists:
-            self._format = make_format(self.layout, FRESH)
+            self._use(self.layout, make_format(self.layout, FRESH))
             self._exists = True
         elif self.format == 3:  # it may have been migrated since
             self._format = read_format(self.layout) or self._format
@@ -196,9 +210,10 @@ class Database:
         """Append lines to a log of a series; durable when this returns."""
         self._prepare()
         path = self.layout.series_log(series, name)
-        with locked(self.layout.lock("series", series)):
-            make_dirs(path.parent)
-            append_lines(path, [json.dumps(line) for line in lines])
+        modes = self.layout.modes
+        with locked(self.layout.lock("series", series), modes=modes):
+            make_dirs(path.parent, modes.directory)
+            append_lines(path, [json.dumps(line) for line in lines], modes.file)
 
     def peer(self, peer: str) -> dict[str, Any]:
         """What was noted of a PACS, named as ``AET@host:port``; ``{}`` for an unknown one."""
@@ -211,7 +226,7 @@ class Database:
         def change(now: dict[str, Any]) -> dict[str, Any]:
             return {**now, peer: {**(_inner(now, peer) or {}), **values}}
 
-        update_table(self.layout.peers_file, self.layout.lock("peers", ""), change)
+        update_table(self.layout.peers_file, self.layout.lock("peers", ""), change, modes=self.layout.modes)
 
     # --- patient, study and series tables
 
@@ -262,7 +277,8 @@ class Database:
         """
         self._prepare()
         path = self._series_table(series, table)
-        update_table(path, self.layout.lock("series", series), lambda now: {**now, **values})
+        lock = self.layout.lock("series", series)
+        update_table(path, lock, lambda now: {**now, **values}, modes=self.layout.modes)
 
     def _series_table(self, series: UID, table: str) -> Path:
         if table not in SERIES_TABLES:

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pypx.db.files import locked, make_dirs, read_bytes, sync_filesystem, write_file
-from pypx.db.layout import DIR_MODE, FILE_MODE
+from pypx.db.files import about, locked, make_dirs, read_bytes, sync_filesystem, write_file
+from pypx.db.layout import Modes
 from pypx.db.logs import append_lines, read_lines
-from pypx.errors import DatabaseError
 
 __all__ = [
     "append_lines",
@@ -29,6 +28,7 @@ __all__ = [
     "write_file",
 ]
 
+_MODES = Modes()
 _RETRIES = 3
 _RETRY_S = 0.02
 
@@ -50,7 +50,7 @@ def read_table(path: Path) -> dict[str, Any] | None:
             return _parsed(raw)
         except (ValueError, RecursionError) as error:
             if attempt == _RETRIES - 1:
-                raise DatabaseError(f"{path}: not a table ({error}); restore or remove this file") from None
+                raise about(path, f": not a table ({error}); restore or remove this file") from None
             time.sleep(_RETRY_S)
     return None
 
@@ -68,8 +68,8 @@ def update_table(
     change: Callable[[dict[str, Any]], dict[str, Any] | None],
     timeout_s: float = 30,
     *,
-    mode: int = FILE_MODE,
-    dir_mode: int = DIR_MODE,
+    modes: Modes = _MODES,
+    lock_modes: Modes | None = None,
 ) -> dict[str, Any]:
     """Change a table under its lock: read, change, write aside, fsync, rename.
 
@@ -79,7 +79,8 @@ def update_table(
     lock : its lock file, held from the read to the rename
     change : gets the table (``{}`` if there is none) and returns the new one, or ``None`` to leave all as it is
     timeout_s : how long to wait for the lock, seconds
-    mode, dir_mode : permissions of the file, and of its directory if that is missing
+    modes : permissions of the file, and of its directory if that is missing
+    lock_modes : those of the lock file; ``None``: the same
 
     Returns
     -------
@@ -89,7 +90,7 @@ def update_table(
     ------
     LockTimeoutError, DatabaseError : nothing was changed then
     """
-    with locked(lock, timeout_s):
+    with locked(lock, timeout_s, modes=lock_modes or modes):
         table = read_table(path)
         before = None if table is None else dump(table)
         changed = change({} if table is None else table)
@@ -97,8 +98,8 @@ def update_table(
             return {} if before is None else _parsed(before)
         after = dump(changed)
         if after != before:
-            make_dirs(path.parent, dir_mode)
-            write_file(path, after, mode)
+            make_dirs(path.parent, modes.directory)
+            write_file(path, after, modes.file)
         return changed
 
 

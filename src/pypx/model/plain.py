@@ -26,6 +26,11 @@ def shortened(text: str, limit: int = 1000) -> str:
     return f"{text[: limit - tail - 1]}…{text[-tail:]}"
 
 
+def brief(name: str) -> str:
+    """The name of an object without its folders, which are made of what is known of the patient."""
+    return f"…/{name.rpartition('/')[2]}" if "/" in name else name
+
+
 def _visible(found: re.Match[str]) -> str:
     character = found.group()
     return " " if character in "\t\r\n" else character.encode("unicode_escape").decode("ascii")

@@ -10,9 +10,8 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pypx.errors import InvalidDicomError
 
@@ -22,10 +21,10 @@ MAX_INFLATED = 4 * 1024**3
 """A deflated data set may not inflate to more bytes than this."""
 
 BLOCK = 64 * 1024
+FIRST_BLOCK = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class RawElement:
+class RawElement(NamedTuple):
     """An element as the file has it; `VR` is empty in implicit VR, `value` holds at most :data:`MAX_VALUE` bytes."""
 
     tag: int
@@ -45,17 +44,26 @@ class Source(Protocol):
 
 
 class FileSource:
-    """An open regular file."""
+    """An open regular file; its first block is read once, and nothing at its end."""
 
-    __slots__ = ("_descriptor", "size")
+    __slots__ = ("_descriptor", "_head", "size")
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
+        self._head: bytes | None = None
         self.size = size
+
+    def head(self) -> bytes:
+        """The first :data:`FIRST_BLOCK` bytes; mostly all that stands before the pixels."""
+        if self._head is None:
+            self._head = os.pread(self._descriptor, FIRST_BLOCK, 0)
+        return self._head
 
     def block(self, position: int, length: int = BLOCK) -> bytes:
         """Bytes from `position` on."""
-        if position > self.size:
+        if position >= self.size:
+            if position == self.size:
+                return b""
             raise InvalidDicomError(f"cut short: an element should end at byte {position}, the file has {self.size}")
         return os.pread(self._descriptor, length, position)
 

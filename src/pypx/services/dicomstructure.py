@@ -15,12 +15,11 @@ from struct import Struct
 from typing import NamedTuple
 
 from pypx.errors import InvalidDicomError
-from pypx.services.dicomsource import MAX_VALUE, FileSource, InflatedSource, RawElement, Source
+from pypx.services.dicomsource import FIRST_BLOCK, MAX_VALUE, FileSource, InflatedSource, RawElement, Source
 
 MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
 
-_FIRST_BLOCK = 16 * 1024
 _UNDEFINED = 0xFFFF_FFFF
 _ITEM = 0xFFFE_E000
 _ITEM_END = 0xFFFE_E00D
@@ -46,7 +45,7 @@ def read_meta(source: FileSource) -> tuple[dict[int, RawElement], int]:
     ------
     InvalidDicomError : not a DICOM file, or cut short within it
     """
-    head = source.block(0, _FIRST_BLOCK)
+    head = source.head()
     if head[128:132] != b"DICM":
         raise InvalidDicomError("empty" if not head else "not a DICOM file (no DICM behind the preamble)")
     found: dict[int, RawElement] = {}
@@ -80,15 +79,18 @@ def walk(source: FileSource, position: int, syntax: str, wanted: Collection[int]
     """
     implicit, big_endian = syntax in IMPLICIT, syntax == BIG_ENDIAN
     data: Source = source
+    buffer, base = source.head(), 0
     if syntax in DEFLATED:
         data, position = InflatedSource(source, position), 0
-    head = data.block(position, _FIRST_BLOCK)
-    vr = head[4:6]
-    if implicit and vr in _SHORT_FORM and head[:2] == b"\x08\0":
+    if data is not source or position + 12 > len(buffer):
+        buffer, base = data.block(position, FIRST_BLOCK), position
+    first = buffer[position - base : position - base + 12]
+    vr = first[4:6]
+    if implicit and vr in _SHORT_FORM and first[:2] == b"\x08\0":
         implicit = False  # writers that mix the two up are common enough; the first VR tells
-    elif not implicit and len(head) > 8 and not vr.isalpha():
+    elif not implicit and len(first) > 8 and not vr.isalpha():
         implicit = True
-    walker = _Walker(data, position, head, position, implicit=implicit, big_endian=big_endian)
+    walker = _Walker(data, position, buffer, base, implicit=implicit, big_endian=big_endian)
     return walker.run(wanted)
 
 

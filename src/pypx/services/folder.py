@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from pypx.errors import StorageError
 from pypx.model.peers import FolderTarget
+from pypx.model.plain import brief
 from pypx.services.storage import (
     CHUNK,
     DIR_MODE,
@@ -74,7 +75,7 @@ class FolderStore:
     def read(self, name: str) -> StoredObject | None:
         """See :class:`pypx.services.storage.ObjectStore`."""
         path = self._path(name)
-        with self._explained(f"reading {name}"):
+        with self._explained(f"reading {brief(name)}"):
             if not path.is_file():
                 return None
             return _described(path, name, file_md5(path))
@@ -82,7 +83,7 @@ class FolderStore:
     def put(self, source: Path, name: str, md5: str, data: bytes | None = None) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
         path = self._path(name)
-        with self._explained(f"writing {name}"):
+        with self._explained(f"writing {brief(name)}"):
             _make_dirs(path.parent)
             self._check_inside(path)
             temporary = path.with_name(f"{_PART}{secrets.token_hex(8)}{_SUFFIX}")
@@ -90,7 +91,8 @@ class FolderStore:
                 written = self._written(source, temporary, md5, data)
                 if written != md5:
                     raise StorageError(
-                        f"{self}: {name} was written with checksum {written}, not {md5}; check the disk, push it again"
+                        f"{self}: {brief(name)} was written with checksum {written}, not {md5}; check the disk,"
+                        " push it again"
                     )
                 temporary.replace(path)
             finally:
@@ -116,9 +118,9 @@ class FolderStore:
     def get(self, name: str, target: Path) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
         path = self._path(name)
-        with self._explained(f"reading {name}"):
+        with self._explained(f"reading {brief(name)}"):
             if not path.is_file():
-                raise StorageError(f"{self}: there is no object {name}")
+                raise StorageError(f"{self}: there is no object {brief(name)}")
             with path.open("rb") as stream:
                 size, md5 = save(iter(lambda: stream.read(CHUNK), b""), target)
         return StoredObject(name, size, md5)
@@ -126,7 +128,7 @@ class FolderStore:
     def delete(self, name: str) -> None:
         """See :class:`pypx.services.storage.ObjectStore`; directories that are empty then go as well."""
         path = self._path(name)
-        with self._explained(f"removing {name}"):
+        with self._explained(f"removing {brief(name)}"):
             self._check_inside(path)
             path.unlink(missing_ok=True)
         with suppress(OSError):  # not empty, or not there
@@ -138,7 +140,7 @@ class FolderStore:
     def walk(self, folder: str) -> Iterator[StoredObject]:
         """See :class:`pypx.services.storage.ObjectStore`; checksums are not given, they would cost reading all."""
         start = self._root / clean_folder(folder)
-        with self._explained(f"listing {folder}"):
+        with self._explained(f"listing {brief(folder)}"):
             if start.is_file():
                 yield _described(start, clean_folder(folder))
             for directory, folders, names in os.walk(start):
@@ -155,7 +157,7 @@ class FolderStore:
     def settle(self, folder: str) -> None:
         """Make the names in a folder durable, and remove what an interrupted run has left there."""
         directory = self._root / clean_folder(folder)
-        with self._explained(f"syncing {folder}"):
+        with self._explained(f"syncing {brief(folder)}"):
             if not directory.is_dir():
                 return
             for part in directory.glob(f"{_PART}*{_SUFFIX}"):

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from pypx.errors import StorageError
 from pypx.model.peers import S3Target
+from pypx.model.plain import brief
 from pypx.services.storage import (
     CHUNK,
     LARGE_BYTES,
@@ -126,7 +127,7 @@ class S3Store:
                 with self._explained("PUT", name):
                     self._client.upload_fileobj(stream, self._bucket, name, ExtraArgs=settings, Config=self._parts)
         except OSError as error:
-            raise StorageError(f"{source}: cannot be read: {error.strerror or error}") from error
+            raise StorageError(f"{source.name}: cannot be read: {error.strerror or error}") from error
         said = self.head(name)
         return self._arrived(name, size, md5, said.md5 if said is not None and said.size == size else "")
 
@@ -142,7 +143,7 @@ class S3Store:
 
     def _arrived(self, name: str, size: int, md5: str, etag: str) -> StoredObject:
         if etag != md5:
-            raise StorageError(f"{self}: {name} arrived with checksum {etag}, not {md5}; push it again")
+            raise StorageError(f"{self}: {brief(name)} arrived with checksum {etag}, not {md5}; push it again")
         return StoredObject(name, size, md5)
 
     def get(self, name: str, target: Path) -> StoredObject:
@@ -150,12 +151,14 @@ class S3Store:
         with self._explained("GET", name):
             found = self._absent(self._client.get_object, Key=name)
             if found is None:
-                raise StorageError(f"{self}: there is no object {name}")
+                raise StorageError(f"{self}: there is no object {brief(name)}")
             said = _object(name, found)
             size, md5 = save(found["Body"].iter_chunks(CHUNK), target)
         if size != said.size or (said.md5 and said.md5 != md5):
             target.unlink(missing_ok=True)
-            raise StorageError(f"{self}: {name} is corrupt: its bytes are not those of its checksum; push it again")
+            raise StorageError(
+                f"{self}: {brief(name)} is corrupt: its bytes are not those of its checksum; push it again"
+            )
         return StoredObject(name, size, md5)
 
     def read(self, name: str) -> StoredObject | None:
@@ -211,7 +214,7 @@ class S3Store:
 
     @contextmanager
     def _explained(self, doing: str, name: str) -> Iterator[None]:
-        what = f"{self}: {doing} {name}".rstrip()
+        what = f"{self}: {doing} {brief(name)}".rstrip()
         try:
             yield
         except failures.ClientError as error:

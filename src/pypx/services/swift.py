@@ -12,6 +12,7 @@ import requests
 
 from pypx.errors import StorageError
 from pypx.model.peers import SwiftTarget
+from pypx.model.plain import brief
 from pypx.services.fileslice import FileSlice
 from pypx.services.storage import (
     CHUNK,
@@ -104,18 +105,20 @@ class SwiftStore:
                     body: Any = _Bytes(stream.read()) if size <= SMALL_BYTES else stream
                     self._put_one(self._container, name, body, size, md5)
         except OSError as error:
-            raise StorageError(f"{source}: cannot be read: {error.strerror or error}") from error
+            raise StorageError(f"{source.name}: cannot be read: {error.strerror or error}") from error
         return StoredObject(name, size, md5)
 
     def get(self, name: str, target: Path) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
         said, chunks = self._opened(name)
         if said is None:
-            raise StorageError(f"{self}: there is no object {name}")
+            raise StorageError(f"{self}: there is no object {brief(name)}")
         size, md5 = save(chunks, target)
         if size != said.size or (said.md5 and said.md5 != md5):
             target.unlink(missing_ok=True)
-            raise StorageError(f"{self}: {name} is corrupt: its bytes are not those of its checksum; push it again")
+            raise StorageError(
+                f"{self}: {brief(name)} is corrupt: its bytes are not those of its checksum; push it again"
+            )
         return StoredObject(name, size, md5)
 
     def read(self, name: str) -> StoredObject | None:
@@ -186,7 +189,7 @@ class SwiftStore:
             self._make_container(container)
             etag = self._call("PUT", name, put)
         if etag.strip('"') != md5:
-            raise StorageError(f"{self}: {name} arrived with checksum {etag}, not {md5}; push it again")
+            raise StorageError(f"{self}: {brief(name)} arrived with checksum {etag}, not {md5}; push it again")
 
     def _put_large(self, stream: BinaryIO, size: int, name: str, md5: str) -> None:
         """A static large object; segments that an interrupted run has stored are not sent again."""
@@ -258,7 +261,9 @@ class SwiftStore:
             rest = {"Range": f"bytes={done}-", "If-Match": headers.get("etag", "")}
             found = self._asked_for(name, rest)
             if found is None or not found[0].get("content-range", "").startswith(f"bytes {done}-"):
-                raise StorageError(f"{self}: GET {name}: it broke off, and its rest is not to be had; try again later")
+                raise StorageError(
+                    f"{self}: GET {brief(name)}: it broke off, and its rest is not to be had; try again later"
+                )
             chunks = found[1]
 
 

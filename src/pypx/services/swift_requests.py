@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from pypx.errors import StorageError
 from pypx.model.peers import SwiftTarget
+from pypx.model.plain import brief
 from pypx.services.pauses import pause_before
 from pypx.services.swift_errors import explained
 from pypx.services.swift_login import Login
@@ -108,7 +109,7 @@ class SwiftRequests:
     def failure(self, doing: str, name: str, error: Exception) -> StorageError:
         """What swiftclient raised, as one line."""
         where = self.target
-        return explained(f"{where}: {doing} {name}".rstrip(), error, self._timeout_s)
+        return explained(f"{where}: {doing} {brief(name)}".rstrip(), error, self._timeout_s)
 
     def _connection(self) -> _Connection:
         connection: _Connection | None = getattr(self._local, "connection", None)

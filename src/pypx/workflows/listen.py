@@ -93,12 +93,12 @@ def _signals(stop: Callable[[], None], selector: selectors.BaseSelector) -> Iter
         numbers = [signal.SIGTERM, signal.SIGINT]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
-        before = {number: signal.signal(number, on_signal) for number in numbers}
         previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, on_signal) for number in numbers}
         try:
             yield
         finally:
-            signal.set_wakeup_fd(previous)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(previous)
             selector.unregister(reader)

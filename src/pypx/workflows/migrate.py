@@ -96,7 +96,7 @@ class Migration:
         found = read_format(layout)
         if found is None:
             raise InputError(f"{layout.base}: there is no BASEMOUNT here (no tables below {layout.log}); name one")
-        self.layout = layout
+        self.layout = replace(layout, modes=found.modes)
         self.format = found.number
         series = old_series(layout)
         self.series = tuple(one for one in series if found.number == 3 or has_old_images(layout, one))

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pypx.db.files import open_to_append
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, make_dirs
@@ -102,7 +103,7 @@ def rebuild(database: Database, *, jobs: int = 1, progress: Callable[[int, int],
     """
     layout = database.layout
     folder = layout.log / _FOLDER
-    make_dirs(folder)
+    make_dirs(folder, layout.modes.directory)
     state = _State(_utc(time.time()))
     _scan(layout, folder, jobs, progress)
     for stripe in range(_STRIPES):
@@ -130,7 +131,7 @@ def _scan(layout: Layout, folder: Path, jobs: int, progress: Callable[[int, int]
         for one in run_all(partial(_scanned, layout), fresh, jobs):
             stripe = zlib.crc32(one.study.encode()) % _STRIPES
             if stripe not in streams:
-                streams[stripe] = (folder / f"{stripe:02d}.jsonl").open("a", encoding="utf-8")
+                streams[stripe] = open_to_append(folder / f"{stripe:02d}.jsonl", layout.modes.file)
             streams[stripe].write(json.dumps(_plain(one)) + "\n")
             done += 1
             if progress is not None:
@@ -211,7 +212,7 @@ def _rebuild_study(database: Database, study: UID, files: list[Scanned], state: 
         except (InvalidDicomError, OSError):
             continue  # it has changed within the minute: the next run will see
         records, copies = _records(database, series, own)
-        with locked(database.layout.lock("filing", series)):
+        with locked(database.layout.lock("filing", series), modes=database.layout.modes):
             database.replace_images(instance, _with_arrivals(database, series, records, state.began))
             database.replace_headers(instance, first.parent)
         if not described:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
@@ -10,6 +9,7 @@ from typing import Any
 
 from pypx.errors import InputError
 from pypx.model.identifiers import UID
+from pypx.model.jsontext import JsonTextError, parse_json
 from pypx.model.outcomes import FindResult, SeriesFound, StudyFound
 
 SERIES_STATUS = "seriesStatus"
@@ -90,8 +90,8 @@ def make_layout(
 
 def _layout_of_json(text: str) -> Layout:
     try:
-        described = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        described = parse_json(text)
+    except JsonTextError as error:
         raise InputError(f"--reportLayout is not JSON ({error})") from None
     header, body = _part(described, "header"), _part(described, "body")
     body_series = _tag_list(body, "series")

@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from pypx.db.layout import Modes
 from pypx.errors import PxError
 from pypx.model.identifiers import AETitle
+from pypx.model.peers import TlsSettings
 from pypx.services.dcmtk import Limits, Programs, storescp_argv
 from pypx.services.process import Child, start
 from pypx.workflows import spool
-from pypx.workflows.association import AccessRules, AssociationRequest
+from pypx.workflows.association import AccessRules, AssociationRequest, Caller
+from pypx.workflows.events import EventKind
+from pypx.workflows.words import Words
+
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +27,11 @@ class ListenOptions:
     """How a listener behaves.
 
     `port` may be 0: the kernel chooses.  `bind` is the address to listen on (empty: all).  `aet`, `calling_aets` and
-    `networks` say who may send (``None``, empty: anybody).  Beyond `max_associations` at once, requests are rejected;
-    while `max_backlog` files wait or less than `min_free_bytes` are free, they wait.  Limits in seconds: `request_s`
-    from connection to request, `acse_s` and `dimse_s` as for storescp, `drain_s` for running associations to end once
-    the listener is told to.
+    `networks` say who may send (``None``, empty: anybody), `known` names titles with their addresses.  Beyond
+    `max_associations` at once, requests are rejected; while `max_backlog` files wait or less than `min_free_bytes` are
+    free, they wait.  A file of more than `max_object_bytes` is refused.  Limits in seconds: `request_s` from connection
+    to request, `acse_s` and `dimse_s` as for storescp, `drain_s` for running associations to end once the listener is
+    told to.  `debug` shows tracebacks of the worker.  With `tls` connections are taken by TLS only.
     """
 
     port: int
@@ -32,19 +39,23 @@ class ListenOptions:
     aet: AETitle | None = None
     calling_aets: frozenset[AETitle] = frozenset()
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    known: frozenset[Caller] | None = None
     max_associations: int = 32
     max_backlog: int = 10_000
     min_free_bytes: int = 1 << 30
+    max_object_bytes: int = 4 << 30
     request_s: float = 10.0
     acse_s: float = 30.0
     dimse_s: float = 300.0
     drain_s: float = 60.0
     programs: Programs = field(default_factory=Programs)
+    debug: bool = False
+    tls: TlsSettings | None = None
 
     @property
     def rules(self) -> AccessRules:
         """Who may send."""
-        return AccessRules(self.aet, self.calling_aets, self.networks)
+        return AccessRules(self.aet, self.calling_aets, self.networks, self.known)
 
 
 @dataclass(slots=True)
@@ -52,7 +63,8 @@ class ServedAssociation:
     """An association and the program that serves it.
 
     `pidfd` becomes readable when that has ended (``None``: this kernel has none); `seconds` is how long it ran, `files`
-    how many of its files have been recorded or set aside so far.
+    how many of its files have been recorded or set aside so far, `refused` how many objects were not taken, and `told`
+    what has been told about that.
     """
 
     folder: Path
@@ -63,27 +75,34 @@ class ServedAssociation:
     seconds: float = 0.0
     exit_status: int | None = None
     files: int = 0
+    refused: int = 0
+    told: set[EventKind] = field(default_factory=set)
 
 
 def serve(
-    connection: int, request: AssociationRequest, listener: Path, number: int, options: ListenOptions
+    connection: int, request: AssociationRequest, number: int, words: Words, options: ListenOptions, *, modes: Modes
 ) -> ServedAssociation:
     """Start a storescp on a connection (a file descriptor); the lock of its folder is then held by it alone.
+
+    Its folder lies beside the configuration of `words`; folder and files get the permissions that `modes` say.
 
     Raises
     ------
     PxError : the folder cannot be made, or the program not started
     """
-    folder, lock = spool.create_association(listener, number)
+    folder, lock = spool.create_association(words.config.parent, number, modes)
+    limits = Limits(acse_s=options.acse_s, dimse_s=options.dimse_s)
     try:
         child = start(
-            storescp_argv(options.programs, folder, Limits(acse_s=options.acse_s, dimse_s=options.dimse_s)),
+            storescp_argv(options.programs, folder, limits, words.config),
             stdin=connection,
             stdout=connection,
             cwd=folder,
-            umask=0o027,
-            pass_fds=(lock,),
+            umask=0o777 & ~modes.directory,
+            pass_fds=(lock, words.writer),
+            keep_ignored=True,
         )
+        child.limit_file_size(-(-options.max_object_bytes // _BLOCK) * _BLOCK)
     except PxError:
         spool.remove_folder(folder)
         raise

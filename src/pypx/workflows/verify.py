@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pypx.db.files import about, open_to_append
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.db.tables import make_dirs
@@ -263,10 +264,12 @@ def _repaired(database: Database, result: SeriesDrift, options: VerifyOptions) -
 def _set_aside(database: Database, drift: Drift) -> None:
     path = database.layout.resolve(drift.file)
     try:
-        keep_rejected(path, database.layout.incoming / "rejected", f"found at {drift.file}: {drift.reason}")
+        layout = database.layout
+        keep_rejected(path, layout.incoming / "rejected", f"found at {drift.file}: {drift.reason}", layout.modes)
         path.unlink()
     except OSError as error:
-        raise DatabaseError(f"{path}: cannot be set aside: {error.strerror}; give access, then repeat") from error
+        text = f": cannot be set aside: {error.strerror}; give access, then repeat"
+        raise about(path, text, database.layout.data) from error
 
 
 def _record_anew(database: Database, drift: Drift) -> None:
@@ -293,6 +296,7 @@ class _Journal:
     def __init__(self, layout: Layout, options: VerifyOptions) -> None:
         self._path = None if options.dry_run else layout.log / ".verify" / "journal.jsonl"
         self._known: set[str] = set()
+        self._modes = layout.modes
         if self._path is None:
             return
         if options.resume:
@@ -310,8 +314,8 @@ class _Journal:
     def note(self, result: SeriesDrift) -> None:
         """Note a series that is in order."""
         if self._path is not None and result.ok:
-            make_dirs(self._path.parent)
-            with self._path.open("a") as stream:
+            make_dirs(self._path.parent, self._modes.directory)
+            with open_to_append(self._path, self._modes.file) as stream:
                 stream.write(json.dumps({"series": result.SeriesInstanceUID, "deep": self._deep}) + "\n")
 
     def end(self) -> None:
