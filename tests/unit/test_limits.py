@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,9 +32,9 @@ def of_record(record: object) -> Iterator[tuple[str, float]]:
             yield f"{type(record).__name__}.{one.name}", getattr(record, one.name)
 
 
-def of_function(function: object, name: str) -> tuple[str, float]:
+def of_function(function: Callable[..., object], name: str) -> tuple[str, float]:
     """The default of a parameter."""
-    return f"{function!r}.{name}", inspect.signature(function).parameters[name].default  # type: ignore[arg-type]
+    return f"{function.__qualname__}.{name}", inspect.signature(function).parameters[name].default
 
 
 LIMITS = [
