@@ -122,7 +122,7 @@ def _pypx(corpus: Corpus, scratch: Path) -> Measured:
         "--logdir", root / "log", "--datadir", root / "data",
     )  # fmt: skip
     argv = [program("storescp"), "-od", str(root / "incoming"), "-pm", "-sp", "-xcr", " ".join(repack), str(port)]
-    with background(argv, env=theirs.environment(scratch / "pypx-home", {"TCP_NODELAY": "1"})) as process:
+    with background(argv, env=theirs.environment(scratch / "pypx-home")) as process:
         wait_for(lambda: answers(port, AET), "storescp of pypx answers", timeout_s=START_S)
         with Watch(process.pid) as watch:
             start = time.perf_counter()
