@@ -33,6 +33,7 @@ from corpus import BIG, SMALL, Corpus, make_corpus
 from processes import Watch, runs_python, tree
 from servers import HOST, START_S, answers, background, storescp_floor
 
+FEW_IMAGES, MANY_IMAGES = 500, 2000
 LEAST_SPEED = 0.8
 MOST_BYTES = 200 * 2**20
 MOST_PROCESSES = 3
@@ -138,8 +139,8 @@ def _pypx(corpus: Corpus, scratch: Path) -> Measured:
 
 
 @contextmanager
-def _open(associations: int, size: int, options: Options) -> Iterator[Case]:
-    images = 12 if options.quick else 500 if size == BIG else 2000
+def _open(associations: int, size: int, many: int, options: Options) -> Iterator[Case]:
+    images = 12 if options.quick else many
     corpus = make_corpus(options.scratch / "corpus", images, size=size, series=associations)
     few = corpus
     if options.with_pypx:
@@ -160,16 +161,24 @@ def _passes(associations: int, summary: Summary) -> bool:
     )
 
 
-def _row(associations: int, size: int, *, held: bool) -> Row:
+def _row(associations: int, size: int = BIG, images: int = FEW_IMAGES, *, held: bool = True) -> Row:
+    kind = "-small" if size != BIG else "-many" if images != FEW_IMAGES else ""
+    over = f"{associations} association{'s' * (associations > 1)}"
     return Row(
-        name=f"receive-{associations}" + ("" if size == BIG else "-small"),
-        title=f"{size}x{size} of 16 bit over {associations} association{'s' * (associations > 1)}, until recorded",
+        name=f"receive-{associations}{kind}",
+        title=f"{images} images of {size}x{size}, 16 bit, over {over}, until recorded",
         unit="images",
         budget=f">= {LEAST_SPEED} x, <= 200 MiB, <= {MOST_PROCESSES} processes + 1 an association" if held else "none",
         floor_is="storescp --fork +B -pm +xa +uf -pdu 131072, flat files, sync -f",
-        open=partial(_open, associations, size),
+        open=partial(_open, associations, size, images),
         passes=partial(_passes, associations) if held else None,
     )
 
 
-ROWS = (_row(1, BIG, held=True), _row(4, BIG, held=True), _row(4, SMALL, held=False))
+ROWS = (
+    _row(1),
+    _row(4),
+    _row(1, images=MANY_IMAGES),
+    _row(4, images=MANY_IMAGES),
+    _row(4, SMALL, MANY_IMAGES, held=False),
+)
