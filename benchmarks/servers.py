@@ -1,4 +1,4 @@
-"""Orthanc, dcmqrscp, storescp, Swift and CUBE on free ports of 127.0.0.1, as the tests start them."""
+"""Orthanc, storescp, Swift and CUBE on free ports of 127.0.0.1, as the tests start them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from bench import BenchError, environment, free_port, program, wait_for
 
 from cube_contract import Cube, CubeServer, Dialect, ListingStore
-from support.servers import Dcmqrscp, Orthanc
+from support.servers import Orthanc
 from support.swift_server import SwiftServer
 
 HOST = "127.0.0.1"
@@ -35,17 +35,6 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
     """An empty Orthanc, with the settings of docs/snippets/orthanc.json and TCP_NODELAY=1."""
     program("Orthanc")
     server = Orthanc(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@contextmanager
-def dcmqrscp(folder: Path) -> Iterator[Dcmqrscp]:
-    """An empty dcmqrscp, with the settings of docs/snippets/dcmqrscp.cfg and TCP_NODELAY=1."""
-    program("dcmqrscp")
-    server = Dcmqrscp(folder)
     try:
         yield server
     finally:

@@ -215,7 +215,8 @@ def exists(name: str, said: TargetWords, layout: Layout | None, out: Console) ->
 
 def _show(moved: Iterable[Moved], local: str, word: str, out: Console) -> None:
     """Show what became of each object; raise if not all is well."""
-    from pypx.cli.store_records import moved_document, moved_record
+    from pypx.cli.store_records import moved_record
+    from pypx.compat.storage_json import moved_document
     from pypx.workflows.objects import check_moved
 
     results: list[Moved] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from pypx.cli.records import RECORD_FORMAT
@@ -78,17 +77,3 @@ def moved_record(moved: Moved) -> dict[str, Any]:
         "sent": moved.sent,
         "error": moved.error,
     }
-
-
-def moved_document(results: Iterable[Moved], local: str) -> dict[str, Any]:
-    """Files and objects as pfstorage named them."""
-    kept = list(results)
-    done = [result for result in kept if result.error is None]
-    errors = [result.error for result in kept if result.error is not None]
-    document: dict[str, Any] = {
-        "status": not errors,
-        "localFileList": [str(result.file) for result in done],
-        "objectFileList": [result.name for result in done],
-        "localpath": local,
-    }
-    return {**document, "error": errors[0]} if errors else document

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,14 @@ def _moved(action: Callable[[], list[Moved]], local: str) -> dict[str, Any]:
         results = action()
     except PxError as error:
         return {"status": False, "localFileList": [], "objectFileList": [], "localpath": local, "error": str(error)}
-    done = [result for result in results if result.error is None]
-    errors = [result.error for result in results if result.error is not None]
+    return moved_document(results, local)
+
+
+def moved_document(results: Iterable[Moved], local: str) -> dict[str, Any]:
+    """Files and objects as pfstorage named them."""
+    kept = list(results)
+    done = [result for result in kept if result.error is None]
+    errors = [result.error for result in kept if result.error is not None]
     document: dict[str, Any] = {
         "status": not errors,
         "localFileList": [str(result.file) for result in done],
