@@ -35,7 +35,8 @@ RUN case "$UID" in '' | 0) uid=1001 ;; *) uid=$UID ;; esac \
 COPY --from=build /opt/px /opt/px
 COPY docker/entrypoint.py docker/healthcheck.py /usr/local/lib/px/
 # pypx 3 had its programs here, and scripts name them by these paths.
-RUN mkdir /dock \
+RUN chmod 0644 /usr/local/lib/px/*.py \
+    && mkdir /dock \
     && for program in /opt/px/bin/px /opt/px/bin/px-* /opt/px/bin/pfstorage /opt/px/bin/storescp.sh; do \
         ln -s "$program" /usr/local/bin/; \
     done \

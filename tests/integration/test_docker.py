@@ -151,6 +151,8 @@ def image(base: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) ->
     )  # fmt: skip
     described = json.loads(builder("inspect", "--type", "image", "localhost/local/pypx"))
     container = builder("from", "--pull-never", "localhost/local/pypx")
+    # Docker lets --volume stand in for the image's VOLUME of that place; buildah mounts both, in either order.
+    builder("config", "--volume", f"{HOME}-", container)
     try:
         yield Image(builder, container, described["Docker"]["config"])
     finally:

@@ -24,7 +24,7 @@ from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
 from pypx.workflows.placing import Placement
 from pypx.workflows.repack import RepackOptions, RepackSummary, repack
 from support.corpus import Corpus, CorpusFile, make_series
-from support.dicom import dataset_bytes
+from support.dicom import dataset_bytes, read
 
 ONE_NAME = Templates("%PatientID", "study", "series", "same.dcm")
 
@@ -357,6 +357,25 @@ def test_two_filers_that_take_the_same_at_once_record_it_once(spot: Spot) -> Non
     for path in spot.wait():
         second.add(path)
     assert states(second.commit()) == [FileState.FILED] * 3
+    assert states(first.commit()) == [FileState.DUPLICATE] * 3
+    spot.assert_holds(spot.made)
+
+
+def test_what_is_recorded_is_the_file_that_has_the_name(spot: Spot) -> None:
+    """Two bring one instance in files of different size; the one that was later to the name records first."""
+    first, second = spot.filer(), spot.filer()
+    for path in spot.wait():
+        first.add(path)
+    for path in spot.wait():
+        longer = read(path)
+        longer.file_meta.ImplementationVersionName = "ANOTHER SENDER"
+        longer.save_as(path)
+        second.add(path)
+    assert states(second.commit()) == [FileState.FILED] * 3
+    records = Database.open(spot.layout).images(spot.series).values()
+    assert [record.size for record in records] == [
+        spot.layout.resolve(record.file).stat().st_size for record in records
+    ]
     assert states(first.commit()) == [FileState.DUPLICATE] * 3
     spot.assert_holds(spot.made)
 

@@ -324,6 +324,8 @@ class Filer:
             entry.placed = place(entry.source, entry.file, self.options.placement, self.layout.modes)
             entry.crc32 = None
             self._sync()
+        if not entry.placed:  # another process gave the name to its own file of this instance, and has yet to record it
+            entry.size = entry.file.stat().st_size
         now = datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
         recorded[uid] = ImageRecord(uid, file, entry.size, now)
         return recorded[uid]
