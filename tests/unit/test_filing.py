@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
 from pypx.workflows.placing import Placement
 from pypx.workflows.repack import RepackOptions, RepackSummary, repack
 from support.corpus import Corpus, CorpusFile, make_series
-from support.dicom import dataset_bytes, read
+from support.dicom import dataset_bytes
 
 ONE_NAME = Templates("%PatientID", "study", "series", "same.dcm")
 
@@ -89,6 +90,13 @@ def spot(tmp_path: Path) -> Spot:
 
 def states(outcomes: list[FileOutcome]) -> list[FileState]:
     return [outcome.state for outcome in outcomes]
+
+
+def with_source_title(data: bytes) -> bytes:
+    """The same data set under a longer File Meta Information: with a Source Application Entity Title (PS3.10 7.1)."""
+    title = b"\x02\x00\x16\x00AE\x04\x00SCU1"
+    (length,) = struct.unpack_from("<I", data, 140)
+    return data[:140] + struct.pack("<I", length + len(title)) + data[144 : 144 + length] + title + data[144 + length :]
 
 
 def other_content(file: CorpusFile, path: Path) -> Path:
@@ -367,9 +375,7 @@ def test_what_is_recorded_is_the_file_that_has_the_name(spot: Spot) -> None:
     for path in spot.wait():
         first.add(path)
     for path in spot.wait():
-        longer = read(path)
-        longer.file_meta.ImplementationVersionName = "ANOTHER SENDER"
-        longer.save_as(path)
+        path.write_bytes(with_source_title(path.read_bytes()))
         second.add(path)
     assert states(second.commit()) == [FileState.FILED] * 3
     records = Database.open(spot.layout).images(spot.series).values()
