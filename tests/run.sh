@@ -146,7 +146,10 @@ lint() {
 arguments=()
 for argument in "$@"; do
     case $argument in
-        --long) export PX_TEST_LONG=1 ;;
+        --long)
+            export PX_TEST_LONG=1
+            arguments+=(--timeout 3600) # seconds a test; without it one that is small by default may take 180
+            ;;
         -h | --help)
             sed -n "3,10s/^# \{0,1\}//p" tests/run.sh
             exit 0

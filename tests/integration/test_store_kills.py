@@ -26,8 +26,6 @@ from support.swift_server import SwiftServer
 KILLS = 200 if os.environ.get("PX_TEST_LONG") == "1" else 6
 FILES = 40
 
-pytestmark = pytest.mark.timeout(180 if KILLS < 100 else 1200)
-
 
 class Case:
     """One series of forty, and what is run over it."""
