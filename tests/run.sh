@@ -4,6 +4,7 @@
 #
 #   ./tests/run.sh                 install what the tests need, then lint, types and the whole suite
 #   ./tests/run.sh -k find         the same, with these arguments for pytest
+#   ./tests/run.sh --install       install what tests and benchmarks need, and no more
 #   ./tests/run.sh --long          the large numbers of the slow tests too (sets PX_TEST_LONG=1)
 #
 # Programs come by apt (with sudo unless root; no system service is started), Python packages go into .venv, or into
@@ -144,14 +145,16 @@ lint() {
 }
 
 arguments=()
+only_install=
 for argument in "$@"; do
     case $argument in
         --long)
             export PX_TEST_LONG=1
             arguments+=(--timeout 3600) # seconds a test; without it one that is small by default may take 180
             ;;
+        --install) only_install=yes ;;
         -h | --help)
-            sed -n "3,10s/^# \{0,1\}//p" tests/run.sh
+            sed -n "3,11s/^# \{0,1\}//p" tests/run.sh
             exit 0
             ;;
         *) arguments+=("$argument") ;;
@@ -160,6 +163,7 @@ done
 
 install_programs
 install_package
+[[ -n $only_install ]] && exit
 lint
 step "pytest"
 exec "$venv/bin/python" -m pytest -n 2 --dist loadfile "${arguments[@]}"
