@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ def command(
     """
     from pypx.db.smdb import Database
     from pypx.workflows.placing import Placement
+    from pypx.workflows.pool import default_jobs
     from pypx.workflows.repack import RepackOptions, RepackSummary, repack
 
     if link and move:
@@ -87,6 +88,7 @@ def command(
         templates=templates.over(database.templates) if templates else None,
         recursive=not (xcrdir and substrings) if recursive is None else recursive,
         substrings=tuple(part.strip() for part in (substrings or "").split(",") if part.strip()),
+        processes=default_jobs(),
     )
     summary = RepackSummary()
     skipped: list[Path] = []
@@ -95,7 +97,9 @@ def command(
         skipped.append(path)
         out.detail(f"{path}: skipped: {kind}")
 
-    with out.progress("files") as advance, closing(repack(sources, database, chosen, advance, skip)) as outcomes:
+    with ExitStack() as stack:
+        advance = stack.enter_context(out.progress("files", late=True))  # processes are forked without other threads
+        outcomes = stack.enter_context(closing(repack(sources, database, chosen, advance, skip)))
         _show(_watched(outcomes, summary, out), summary, out, moved=move)
     if skipped:
         out.note(f"px repack: {len(skipped)} links and special files were skipped (-v names them)")

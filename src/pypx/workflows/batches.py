@@ -31,7 +31,7 @@ class Entry:
     state: FileState = FileState.FILED
     reason: str | None = None
     placed: bool = False
-    copying: Future[Copy | None] | None = None
+    copying: Future[Copy | None] | Copy | None = None
     crc32: str | None = None
 
     def outcome(self) -> FileOutcome:
@@ -71,6 +71,8 @@ class Batch:
 def copy_of(entry: Entry, modes: Modes) -> Copy | None:
     """The copy that has been begun, or else one that is made now; ``None``: none was made, for the name is taken."""
     copying, entry.copying = entry.copying, None
+    if isinstance(copying, Copy):
+        return copying
     if copying is not None:
         try:
             return copying.result()

@@ -18,7 +18,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pypx.db.files import set_mode
 from pypx.db.layout import FILE_MODE
@@ -134,8 +134,22 @@ def copy_bytes(reader: int, writer: int, wanted: Callable[[], bool] = lambda: Tr
     return f"{crc32:08x}"
 
 
+class Copies(Protocol):
+    """Who copies a file ahead: threads (:class:`Copier`), or a process made for it (:mod:`pypx.workflows.ahead`).
+
+    `above` : only files of more bytes are worth it
+    """
+
+    above: int
+
+    def begin(self, source: Path, directory: Path, mode: int) -> Future[Copy | None] | Copy | None:
+        """Let a file be copied; the copy, or what will be one."""
+
+
 class Copier:
     """Copies files in two threads, which start with the first of them."""
+
+    above = SMALL
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
@@ -159,8 +173,11 @@ class Copier:
             self._pool.shutdown()
 
 
-def drop(copying: Future[Copy | None]) -> None:
+def drop(copying: Future[Copy | None] | Copy) -> None:
     """Give up a copy, whatever becomes of it."""
+    if isinstance(copying, Copy):
+        copying.close()
+        return
 
     def close(done: Future[Copy | None]) -> None:
         if not done.cancelled() and done.exception() is None and (copy := done.result()) is not None:

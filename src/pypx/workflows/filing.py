@@ -33,7 +33,7 @@ from pypx.model.packpath import MAX_FILE_BYTES, Templates, legal_component, pack
 from pypx.model.records import ImageRecord, Instance
 from pypx.services.dicomfile import read_instance, same_instance
 from pypx.workflows.batches import Batch, Begun, Entry, Refusal, by_series, copy_of
-from pypx.workflows.copying import SMALL, Copier
+from pypx.workflows.copying import Copies
 from pypx.workflows.placing import Placement, place, same_file, set_aside
 
 BATCH_FILES = 256
@@ -116,7 +116,7 @@ class Filer:
         """
         self.finish(self.begin(source))
 
-    def begin(self, source: Path, copier: Copier | None = None) -> Begun:
+    def begin(self, source: Path, copier: Copies | None = None) -> Begun:
         """Read the header of a closed file, and let `copier` copy it meanwhile if it is large; then `finish` it.
 
         Several may have begun; they are finished in the order in which they are to come into the batch.
@@ -131,7 +131,7 @@ class Filer:
             return Refusal(source, str(error))
         target = self.layout.data / pack_path(self._templates, instance.tags).file
         entry = Entry(source, instance, source.stat().st_size, target)
-        if copier is not None and entry.size > SMALL and self._copies and not os.path.lexists(target):
+        if copier is not None and entry.size > copier.above and self._copies and not os.path.lexists(target):
             make_dirs(target.parent, self.layout.modes.directory)
             entry.copying = copier.begin(source, target.parent, self.layout.modes.file)
         return entry

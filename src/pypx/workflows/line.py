@@ -14,12 +14,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError
 from pypx.model.fileoutcomes import FileOutcome, FileState
+from pypx.workflows.ahead import Ahead, may_fork
 from pypx.workflows.batches import Begun, give_up
 from pypx.workflows.copying import Copier
 from pypx.workflows.digests import Digesting
@@ -39,9 +41,19 @@ class Line:
         self._filer = Filer(database, options)
         self._digesting = Digesting(database)
         self._copier = Copier()
-        self._ahead: deque[Begun | FileOutcome | OSError] = deque()
+        self._processes: Ahead | None = None
+        self._ahead: deque[Begun | FileOutcome | OSError | Path] = deque()
         self._recorder: ThreadPoolExecutor | None = None
         self._recording: Future[list[FileOutcome]] | None = None
+
+    def fork(self, processes: int) -> None:
+        """Let so many processes read and copy from now on, if there can be any, instead of this one and its threads.
+
+        To be called before anything is put.
+        """
+        if may_fork():
+            with suppress(OSError):
+                self._processes = Ahead(self._filer.begin, processes)
 
     def put(self, found: Path | FileOutcome) -> Iterator[list[FileOutcome]]:
         """Take a file, or an outcome that is to come out in its turn; yields the batches that are done.
@@ -51,7 +63,7 @@ class Line:
         DatabaseError : the BASEMOUNT cannot be written
         """
         self._ahead.append(self._begun(found) if isinstance(found, Path) else found)
-        if len(self._ahead) > _AHEAD:
+        while len(self._ahead) > self._depth:
             self._finish(self._ahead.popleft())
         if self._recording is not None and self._recording.done():
             yield self._recorded(self._recording)
@@ -87,6 +99,8 @@ class Line:
     def close(self) -> None:
         """End the threads, and write the checksums of what was recorded."""
         self._give_up()
+        if self._processes is not None:
+            self._processes.close()
         self._copier.close()
         if self._recorder is not None:
             self._recorder.shutdown()
@@ -95,20 +109,33 @@ class Line:
     def _give_up(self) -> None:
         while self._ahead:
             begun = self._ahead.popleft()
-            if not isinstance(begun, (FileOutcome, OSError)):
+            if not isinstance(begun, (FileOutcome, OSError, Path)):
                 give_up(begun)
 
-    def _begun(self, path: Path) -> Begun | FileOutcome | OSError:
-        """Begin a file; an error is kept until its turn.
+    @property
+    def _depth(self) -> int:
+        return _AHEAD if self._processes is None else self._processes.depth
+
+    def _begun(self, path: Path) -> Begun | FileOutcome | OSError | Path:
+        """Begin a file; an error is kept until its turn, and so is a file that a process has.
 
         The first of all is copied when its turn comes: for a single file no thread is started.
         """
+        if self._processes is not None:
+            self._processes.give(path)
+            return path
+        return self._begun_here(path, self._copier if self._ahead else None)
+
+    def _begun_here(self, path: Path, copier: Copier | None = None) -> Begun | FileOutcome | OSError:
         try:
-            return self._filer.begin(path, self._copier if self._ahead else None)
+            return self._filer.begin(path, copier)
         except OSError as error:
             return self._refused(path, error)
 
-    def _finish(self, begun: Begun | FileOutcome | OSError) -> None:
+    def _finish(self, begun: Begun | FileOutcome | OSError | Path) -> None:
+        if isinstance(begun, Path):
+            taken = None if self._processes is None else self._processes.take()
+            begun = self._begun_here(begun) if taken is None else taken
         if isinstance(begun, FileOutcome):
             self._filer.take(begun)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from pypx.db.smdb import Database
@@ -15,6 +16,9 @@ from pypx.workflows.line import Line
 from pypx.workflows.placing import Placement
 from pypx.workflows.walking import Walk
 
+_MANY = 32
+"""So many files take longer than starting the processes that read and copy them."""
+
 
 @dataclass(frozen=True, slots=True)
 class RepackOptions:
@@ -22,13 +26,15 @@ class RepackOptions:
 
     `templates` override those of the BASEMOUNT.  With `recursive`, directories are walked; without, only the files
     directly in them are taken.  `substrings`: of the files in a directory, those whose name contains one of them
-    (none: all).
+    (none: all).  So many `processes` are forked to read and copy many files, while this one has no other thread; with
+    less than two, and for few files, threads copy.
     """
 
     placement: Placement = Placement.COPY
     templates: Templates | None = None
     recursive: bool = True
     substrings: tuple[str, ...] = ()
+    processes: int = 0
 
 
 @dataclass(slots=True)
@@ -99,8 +105,12 @@ def repack(
     total = sum(1 for _ in Walk(sources, options.recursive, options.substrings)) if progress is not None else 0
     done = 0
     line = Line(database, FilingOptions(options.placement, options.templates, lenient=True))
+    walk = iter(Walk(sources, options.recursive, options.substrings, skipped))
     try:
-        for found in Walk(sources, options.recursive, options.substrings, skipped):
+        first = list(islice(walk, _MANY))
+        if len(first) >= _MANY and options.processes > 1:
+            line.fork(options.processes)
+        for found in chain(first, walk):
             for outcomes in line.put(found):
                 done += len(outcomes)
                 yield from outcomes
