@@ -1,9 +1,10 @@
-"""^C and SIGTERM in the middle of every command: it ends at once, in one line, and leaves nothing half done."""
+"""^C, SIGTERM and kill -9 in the middle of every command: it ends at once, in one line, and leaves nothing half done."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import random
 import shutil
 import signal
 import struct
@@ -38,6 +39,14 @@ SERIES = STUDY.series[0]
 LISTENER = "PXLISTEN"
 Way = Literal["terminal", "SIGINT", "SIGTERM"]
 WAYS: tuple[Way, ...] = ("terminal", "SIGINT", "SIGTERM")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _heed_interrupts() -> Iterator[None]:
+    """Where the tests run in the background of a shell ^C is ignored, and so it would be by what we start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @dataclass
@@ -386,3 +395,85 @@ def test_it_ends_at_once(stage: Stage, name: str, way: Way) -> None:
         again = Command(Scene(scene.again, scene.under_way), stage.folder / "home")
         again.stdin.close()
         assert again.process.wait(60) == 0, again.stderr
+
+
+# --- kill -9
+
+
+def tied(pid: int) -> bool:
+    """Whether a process is told of the end of px: by a signal, of a descriptor."""
+    with suppress(OSError):
+        for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+            if int(info.read_text().split("flags:")[1].split()[0], 8) & os.O_ASYNC:
+                return True
+    return False
+
+
+KILLED = {
+    "echo": "echoscu", "find": "findscu", "find_in_threads": "findscu", "find_then": "movescu", "move": "movescu",
+    "push_to_pacs": "dcmsend", "verify": "python", "rebuild": "python",
+}  # fmt: skip
+"""Commands that have children, and which."""
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_nothing_outlives_kill_9(stage: Stage, name: str) -> None:
+    """Nor is what was asked left behind for long: the next command removes it."""
+    scene = SCENES[name](stage)
+    command = Command(scene, stage.folder / "home")
+    try:
+        wait_until(lambda: command.process.poll() is not None or scene.under_way(command), f"{name} is under way")
+        wait_until(lambda: any(map(tied, command.children(KILLED[name]))), f"{name} is in the middle")
+        command.process.kill()  # px alone
+        assert command.process.wait(10) == -signal.SIGKILL
+    finally:
+        command.kill()
+    wait_until(lambda: not any(map(program_of, command.seen)), f"the children {command.seen} are gone", timeout=MOST_S)
+    nobody = Command(Scene(["find", *peer(free_port())], scene.under_way), stage.folder / "home")
+    assert nobody.process.wait(60) == 10, nobody.stderr
+    nobody.kill()
+    assert not list((stage.folder / "home" / "tmp").iterdir()), "queries are left"
+
+
+# --- the first moments
+
+
+def begun(process: subprocess.Popen[bytes]) -> bool:
+    """Whether Python's own start is over and px has taken SIGTERM; before, nobody but Python can say what ^C does."""
+    with suppress(OSError):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+    return False
+
+
+INSTANTS = [0.0, *(random.Random(130).uniform(0, 0.15) for _ in range(99 if LONG else 9))]
+"""Seconds after px has begun."""
+
+
+@pytest.mark.parametrize(("program", "words"), [("px", ["--help"]), ("px", ["find"]), ("px-find", [])])
+def test_an_interrupt_while_it_starts(tmp_path: Path, program: str, words: list[str]) -> None:
+    """And while it ends, for a command that has little to do."""
+    said = set()
+    with mute_peer() as port:
+        argv = [installed(program), *words, *([] if words == ["--help"] else peer(port))]
+        for instant in INSTANTS:
+            with subprocess.Popen(
+                argv, env=clean_environment(tmp_path / "home"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, start_new_session=True,
+            ) as process:  # fmt: skip
+                deadline = time.monotonic() + 30
+                while not begun(process) and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                time.sleep(instant)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=30)
+            line = err.decode()
+            if words == ["--help"] and process.returncode != 130:  # it was over, all but Python's own end
+                assert (process.returncode in {0, -signal.SIGINT}, line) == (True, ""), (instant, line)
+                assert b"Commands:" in out
+                continue
+            assert process.returncode == 130, (instant, line)
+            assert line.endswith(": interrupted\n"), (instant, line)
+            assert line.count("\n") == 1, (instant, line)
+            said.add(line)
+    assert "px: interrupted\n" in said, "at the first instant nothing is loaded"

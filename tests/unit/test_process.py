@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pypx.errors import ToolFailedError, ToolMissingError
-from pypx.services import outputs, process
+from pypx.services import children, outputs, process
 
 
 def python(code: str) -> list[str]:
@@ -166,6 +167,63 @@ def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:
     assert until(lambda: not alive(int(mark.read_text())))
 
 
+OUTLIVED = """
+import sys, threading, time
+from pypx.services import process
+child = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60']); sys.stderr.write(str(p.pid) + chr(10)); sys.stderr.flush(); time.sleep(60)"
+lines = process.stream([sys.executable, "-c", child], idle_s=60)
+starter = threading.Thread(target=lambda: print(next(lines), flush=True))
+starter.start()
+starter.join()
+time.sleep(60)
+"""
+"""It runs a program from a thread that ends, and the program another one, whose id comes out."""
+
+
+def test_a_program_and_its_group_end_when_we_are_killed() -> None:
+    """Not before: the end of the thread that started them is none of ours."""
+    with subprocess.Popen([sys.executable, "-c", OUTLIVED], stdout=subprocess.PIPE, text=True) as we:
+        assert we.stdout is not None
+        grandchild = int(we.stdout.readline())
+        child = int(Path(f"/proc/{grandchild}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        time.sleep(0.2)  # for a signal that must not come
+        assert alive(child)
+        assert alive(grandchild)
+        we.kill()
+        we.wait()
+        assert until(lambda: not alive(child) and not alive(grandchild), 5)
+
+
+def descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def test_no_descriptor_is_left(tmp_path: Path) -> None:
+    nonsense = tmp_path / "tool"
+    nonsense.write_bytes(b"\x7fELF nonsense")
+    nonsense.chmod(0o755)
+    before = descriptors()
+    process.run(python("pass"), idle_s=20)
+    with suppress(ToolFailedError):
+        process.run([str(nonsense)], idle_s=20)
+    lines = process.stream(
+        python("import sys, time; print('', file=sys.stderr, flush=True); time.sleep(60)"), idle_s=20
+    )
+    next(lines)
+    lines.close()
+    assert descriptors() == before
+
+
+def test_without_a_tether_it_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox may refuse what it is made of."""
+
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("fcntl.fcntl", refused)
+    assert process.run(python("print(1)"), idle_s=20).stdout == "1\n"
+
+
 def test_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "hunter2")
     monkeypatch.setenv("TCP_NODELAY", "0")
@@ -214,7 +272,7 @@ def test_a_file_that_is_no_program(tmp_path: Path) -> None:
 def test_start_gives_a_child_that_can_be_watched(tmp_path: Path) -> None:
     code = "import os, pathlib, sys\npathlib.Path('made').touch()\nsys.stdin.read()\nsys.exit(7)"
     read_end, write_end = os.pipe()
-    child = process.start(python(code), stdin=read_end, cwd=tmp_path, umask=0o077)
+    child = children.start(python(code), stdin=read_end, cwd=tmp_path, umask=0o077)
     os.close(read_end)
     assert child.poll() is None
     assert child.wait(0.05) is None
@@ -227,8 +285,8 @@ def test_start_gives_a_child_that_can_be_watched(tmp_path: Path) -> None:
 
 
 def test_a_started_child_can_be_ended() -> None:
-    for act, status in ((process.Child.terminate, -15), (process.Child.kill, -9)):
-        child = process.start(python("import time; time.sleep(60)"))
+    for act, status in ((children.Child.terminate, -15), (children.Child.kill, -9)):
+        child = children.start(python("import time; time.sleep(60)"))
         descriptor = child.pidfd()
         os.close(descriptor)
         act(child)

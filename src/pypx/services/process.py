@@ -1,6 +1,7 @@
 """Programs as child processes: argument lists, time limits, a process group each, nothing left behind.
 
-The only module that imports :mod:`subprocess`.  No child is ever started through a shell, and each gets a small
+Those that run on while we do other things are in :mod:`pypx.services.children`.  The only module that imports
+:mod:`subprocess`.  No child is ever started through a shell, and each gets a small
 environment of its own: a few variables of ours, ``LC_ALL=C.UTF-8``, and ``TCP_NODELAY=1``, without which DCMTK waits
 for delayed acknowledgements (120 small C-STOREs on loopback: 10.8 s instead of 0.09 s; DCMTK 3.6.7).
 """
@@ -8,19 +9,25 @@ for delayed acknowledgements (120 small C-STOREs on loopback: 10.8 s instead of 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
 from pypx.errors import ToolFailedError, ToolMissingError
 from pypx.services.outputs import OutputReader
+from pypx.services.tether import Tether
+
+DEVNULL = subprocess.DEVNULL
+"""In the place of a file descriptor: nothing."""
+
+Running = subprocess.Popen[bytes]
+"""A program that was started."""
 
 _GRACE_S = 2.0
 _POLL_S = 0.25
@@ -46,7 +53,7 @@ class Finished:
     timed_out: bool
 
 
-_running: set[subprocess.Popen[bytes]] = set()
+_running: set[Running] = set()
 _ending = Event()
 
 
@@ -54,7 +61,7 @@ def end_all() -> None:
     """End every program that :func:`stream` runs, from any thread, and start none any more: px itself is to end."""
     _ending.set()
     for child in tuple(_running):
-        _signal_group(child, signal.SIGTERM)
+        signal_group(child, signal.SIGTERM)
 
 
 def find_program(name_or_path: str) -> str:
@@ -143,25 +150,27 @@ def stream(
     """Run a program, yielding the lines of its stderr as they come; returns a :class:`Finished`.
 
     Closing the generator, or any exception in it (``KeyboardInterrupt`` too), ends the program and its process
-    group; so does setting `stop` from another thread, as if a limit had been reached.  The idle limit does not run
+    group, and so does the end of px, by ``kill -9`` too; so does setting `stop` from another thread, as if a limit
+    had been reached.  The idle limit does not run
     while the consumer works on a line.  Other parameters and errors: :func:`run`.
     """
     began = time.monotonic()
     command = (find_program(argv[0]), *argv[1:])
     if _ending.is_set():
         raise ToolFailedError(f"{command[0]} is not started: px was told to end")
-    child = _popen(command, subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
-    reader = OutputReader(child.stdout, child.stderr)
-    _running.add(child)
-    try:
-        timed_out = yield from _pump(
-            child, reader, idle_s, None if total_s is None else began + total_s, stop or Event()
-        )
-        yield from reader.lines(last=True)
-    finally:
-        _running.discard(child)
-        _end_group(child, left_behind=reader.open)
-        reader.close()
+    with closing(Tether()) as tether:
+        child = popen(command, DEVNULL, subprocess.PIPE, subprocess.PIPE, pass_fds=tether.inherited)
+        tether.tie(child.pid)
+        reader = OutputReader(child.stdout, child.stderr)
+        _running.add(child)
+        try:
+            deadline = None if total_s is None else began + total_s
+            timed_out = yield from _pump(child, reader, idle_s, deadline, stop or Event())
+            yield from reader.lines(last=True)
+        finally:
+            _running.discard(child)
+            _end_group(child, left_behind=reader.open)
+            reader.close()
     return Finished(
         argv=command,
         returncode=child.returncode,
@@ -173,7 +182,7 @@ def stream(
 
 
 def _pump(
-    child: subprocess.Popen[bytes], reader: OutputReader, idle_s: float, deadline: float | None, stop: Event
+    child: Running, reader: OutputReader, idle_s: float, deadline: float | None, stop: Event
 ) -> Generator[str, None, bool]:
     """Yield lines until the child has ended (``False``) or is to be ended (``True``)."""
     last = looked = time.monotonic()
@@ -184,7 +193,7 @@ def _pump(
         if left <= 0 or stop.is_set() or _ending.is_set():
             return True
         if not reader.open:
-            _wait(child, min(left, _POLL_S))
+            wait(child, min(left, _POLL_S))
         elif reader.read(0.0 if ended else min(left, _POLL_S)):
             yield from reader.lines()
             last = time.monotonic()
@@ -198,89 +207,7 @@ def _pump(
             return False
 
 
-class Child:
-    """A program that runs on its own until it ends or is told to."""
-
-    __slots__ = ("_popen", "argv", "pid")
-
-    def __init__(self, argv: tuple[str, ...], popen: subprocess.Popen[bytes]) -> None:
-        self.argv = argv
-        self.pid: int = popen.pid
-        self._popen = popen
-
-    def poll(self) -> int | None:
-        """Exit status, or ``None`` while it runs."""
-        return self._popen.poll()
-
-    def wait(self, timeout_s: float | None = None) -> int | None:
-        """Exit status, or ``None`` if it still runs after `timeout_s` seconds."""
-        try:
-            return self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def terminate(self) -> None:
-        """Send SIGTERM to it and its process group, if it still runs."""
-        _signal_group(self._popen, signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL to it and its process group, if it still runs."""
-        _signal_group(self._popen, signal.SIGKILL)
-
-    def limit_open_files(self, number: int | None) -> None:
-        """Let it open no further file while it has `number` or more (prlimit(2), Linux); ``None``: as many as ever."""
-        self._limit(resource.RLIMIT_NOFILE, number)
-
-    def limit_file_size(self, size: int) -> None:
-        """Let its files grow to `size` bytes at most; a write beyond fails with EFBIG (prlimit(2), Linux)."""
-        self._limit(resource.RLIMIT_FSIZE, size)
-
-    def _limit(self, which: int, soft: int | None) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            hard = resource.prlimit(self.pid, which)[1]
-            beyond = soft is None or (hard != resource.RLIM_INFINITY and soft > hard)
-            resource.prlimit(self.pid, which, (hard if beyond or soft is None else soft, hard))
-
-    def pidfd(self) -> int:
-        """A new file descriptor that becomes readable when it ends (pidfd_open(2), Linux); the caller closes it."""
-        return os.pidfd_open(self.pid)
-
-
-def start(
-    argv: Sequence[str],
-    *,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.DEVNULL,
-    stderr: int = subprocess.DEVNULL,
-    cwd: Path | None = None,
-    umask: int = 0o027,
-    pass_fds: Sequence[int] = (),
-    keep_ignored: bool = False,
-) -> Child:
-    """Start a program and return at once; it has a session of its own.
-
-    Parameters
-    ----------
-    argv : program and arguments; the program is looked up in ``PATH``
-    stdin, stdout, stderr : file descriptors (by default: nothing); the child has no other one of ours
-    cwd : its working directory
-    umask : its file mode creation mask
-    pass_fds : other descriptors it keeps, such as that of a lock it is to hold for as long as it lives
-    keep_ignored : leave SIGPIPE and SIGXFSZ ignored in it: its writes fail (EPIPE, EFBIG) instead of ending it
-
-    Raises
-    ------
-    ToolMissingError : the program is not there
-    ToolFailedError : it could not be started
-    """
-    command = (find_program(argv[0]), *argv[1:])
-    popen = _popen(
-        command, stdin, stdout, stderr, cwd=cwd, umask=umask, pass_fds=pass_fds, restore_signals=not keep_ignored
-    )
-    return Child(command, popen)
-
-
-def _popen(
+def popen(
     command: tuple[str, ...],
     stdin: int,
     stdout: int,
@@ -290,7 +217,13 @@ def _popen(
     umask: int = 0o077,
     pass_fds: Sequence[int] = (),
     restore_signals: bool = True,
-) -> subprocess.Popen[bytes]:
+) -> Running:
+    """Start a program in a session of its own; parameters: :func:`pypx.services.children.start`.
+
+    Raises
+    ------
+    ToolFailedError : it could not be started
+    """
     try:
         return subprocess.Popen(
             command,
@@ -309,22 +242,26 @@ def _popen(
         raise ToolFailedError(f"{command[0]} could not be started: {error}") from error
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def signal_group(child: Running, number: signal.Signals) -> None:
+    """Send a signal to a program and its process group, if it still runs."""
     if child.poll() is None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, number)
 
 
-def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(timeout_s)
+def wait(child: Running, timeout_s: float | None) -> int | None:
+    """Exit status of a program, or ``None`` if it still runs after `timeout_s` seconds."""
+    try:
+        return child.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return None
 
 
-def _end_group(child: subprocess.Popen[bytes], *, left_behind: bool) -> None:
+def _end_group(child: Running, *, left_behind: bool) -> None:
     """End the child and, if it has `left_behind` something that holds its outputs, that as well."""
-    _signal_group(child, signal.SIGTERM)
-    _wait(child, _GRACE_S)
-    _signal_group(child, signal.SIGKILL)
+    signal_group(child, signal.SIGTERM)
+    wait(child, _GRACE_S)
+    signal_group(child, signal.SIGKILL)
     child.wait()
     if left_behind:
         with suppress(ProcessLookupError, PermissionError):

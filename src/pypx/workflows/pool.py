@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+
+from pypx.services.tether import end_with
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -22,6 +25,7 @@ _SECRETS = (
     "PX_CUBE_PASSWORD", "PX_CUBE_TOKEN", "PX_SWIFT_KEY", "PX_TLS_KEY_PASSWORD", "PX_LISTEN_TLS_KEY_PASSWORD",
     "OS_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 )  # fmt: skip
+_WARNINGS = "PYTHONWARNINGS"
 _ENDING = {signal.SIGINT, signal.SIGHUP, signal.SIGTERM}
 
 
@@ -48,12 +52,12 @@ def run_all(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - kept out of start-up
     from multiprocessing import get_context  # noqa: PLC0415 - as above
 
-    with _without_secrets():
+    with _without_secrets(), _quiet():
         pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begun)
     with pool:
 
         def submit(items: list[T]) -> Iterator[Future[R]]:
-            with _deaf(), _without_secrets():
+            with deaf(), _without_secrets():
                 return iter([pool.submit(work, item) for item in items])
 
         under_way = deque(submit(list(itertools.islice(rest, jobs * _AHEAD))))
@@ -68,8 +72,15 @@ def run_all(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R
 
 
 def _begun() -> None:
-    """In a worker, at its start: it heeds SIGTERM from now on."""
+    """In a worker, at its start: it heeds SIGTERM from now on, and gets one when its parent is killed."""
+    from multiprocessing import parent_process  # noqa: PLC0415 - as above
+
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    parent = parent_process()
+    assert parent is not None  # noqa: S101  narrows the type
+    end_with(parent.sentinel, os.getpid())
+    if os.getppid() != parent.pid:  # it is gone already
+        sys.exit(1)
 
 
 @contextmanager
@@ -83,7 +94,19 @@ def _without_secrets() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
+    """The process that cleans up behind us if we are ended at once, started meanwhile, tells nobody that it does."""
+    before = {_WARNINGS: os.environ[_WARNINGS]} if _WARNINGS in os.environ else {}
+    os.environ[_WARNINGS] = "ignore::UserWarning:multiprocessing.resource_tracker"
+    try:
+        yield
+    finally:
+        del os.environ[_WARNINGS]
+        os.environ.update(before)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
     """Put off the signals that end us; processes that begin meanwhile never hear of ^C, which a terminal sends to all.
 
     A worker ends with its pool.  Where it ended on its own, or its start was broken off, it would show a traceback.
