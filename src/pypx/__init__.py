@@ -6,10 +6,10 @@ written anew use :mod:`pypx.api`, typed records and functions.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # that of typing is ten milliseconds away, in which px would not be master of its ^C yet
 
 __version__ = "4.0.0"
 
@@ -20,6 +20,8 @@ _NAMES = frozenset({
 })  # fmt: skip
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from pypx.compat.api import (
         Do,
         Echo,
@@ -61,6 +63,8 @@ class _Package(ModuleType):
 
 
 def __getattr__(name: str) -> Any:
+    import importlib  # noqa: PLC0415 - not needed by px
+
     if name in _NAMES:
         found = getattr(importlib.import_module("pypx.compat.api"), name)
         globals()[name] = found

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pypx.cli import main
+from pypx.cli import running
 from pypx.cli.main import px
 from pypx.model import jsontext
 from support.limits import LONG, cpu_limit
@@ -115,13 +115,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name in ("FINDSCU", "MOVESCU"):
         monkeypatch.setenv(f"PX_{name}", f"/nonexistent/{name.lower()}")
     bugs: list[Exception] = []
-    unexpected = main._unexpected
+    unexpected = running._unexpected
 
     def note(argv: Sequence[str], error: Exception) -> int:
         bugs.append(error)
         return unexpected(argv, error)
 
-    monkeypatch.setattr(main, "_unexpected", note)
+    monkeypatch.setattr(running, "_unexpected", note)
 
     def one(way: Way, data: bytes) -> Result:
         text = data.decode("utf-8", "surrogateescape").replace("\0", "")

@@ -16,9 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pypx import __version__, errors
-from pypx.cli import main
-from pypx.cli.main import COMMANDS, px
-from pypx.cli.options import spread_verbosity
+from pypx.cli.main import px
+from pypx.cli.verbs import COMMANDS, spread_verbosity
 
 ADDRESS = ["--serverIP", "127.0.0.1"]
 SUBCLASSES = sorted(
@@ -206,7 +205,7 @@ def test_every_module_of_a_command_exists() -> None:
         assert command is not None
         assert command.name == name
     assert px.get_command(click.Context(px), "nonsense") is None
-    assert main.COMMANDS.keys() == set(px.list_commands(click.Context(px)))
+    assert COMMANDS.keys() == set(px.list_commands(click.Context(px)))
 
 
 @pytest.mark.parametrize(

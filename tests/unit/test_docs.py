@@ -14,7 +14,8 @@ import click
 import pytest
 
 from pypx import __version__, errors
-from pypx.cli.main import COMMANDS, px
+from pypx.cli.main import px
+from pypx.cli.verbs import COMMANDS
 from pypx.services.dicomfile import keyword_info
 
 ROOT = Path(__file__).parents[2]

@@ -278,11 +278,28 @@ def test_start_up_stays_lean(verb: str, allowed: set[str], tmp_path: Path) -> No
         "report": ["--printReport", "csv"],
         "smdb": ["--logdir", str(tmp_path / "log"), "--action", "PACS"],
     }[verb]
-    code = "import sys\nfrom pypx.cli.main import px\ntry:\n    px.main(sys.argv[1:])\nfinally:\n    print('loaded:', *sys.modules)"
+    slow = {"click", "rich", "requests", "swiftclient", "pydicom", "numpy", "asyncio", "http.client", "boto3"}
+    assert loaded_by(verb, *args) & slow == allowed
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_loads_hardly_more_than_the_options(verb: str) -> None:
+    """Each of these takes a tenth of a start, and more; what a command needs of them it loads when it runs."""
+    loaded = loaded_by(verb, "--help")
+    assert "pypx.compat.legacy_parser" in loaded
+    assert (
+        loaded & {"click", "inspect", "dataclasses", "json", "hashlib", "pypx.cli.main", "pypx.model.packpath"} == set()
+    )
+
+
+def loaded_by(verb: str, *args: str) -> set[str]:
+    """The modules that a run of a px-* command has loaded when it ends, run as it is installed."""
+    code = (
+        "import atexit, sys\natexit.register(lambda: print('loaded:', *sys.modules))\n"
+        "from pypx.__main__ import run\nrun()"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code, "--legacy", verb, *args],
         input=FOUND, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
-    loaded = set(answer.stdout.rsplit("loaded:", 1)[1].split())
-    slow = {"rich", "requests", "swiftclient", "pydicom", "numpy", "asyncio", "http.client", "boto3"}
-    assert loaded & slow == allowed
+    return set(answer.stdout.rsplit("loaded:", 1)[1].split())

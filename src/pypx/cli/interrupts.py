@@ -19,18 +19,20 @@ from types import FrameType
 GRACE_S = 0.7
 """For so long an ended command may tidy up, seconds."""
 
+_AGAIN_S = 0.02
+_IMPORTING = "<frozen importlib._bootstrap>"
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _state: dict[str, int] = {}
 
 
 def install(program: str) -> None:
-    """Take the signals from now on.
+    """Take the signals from now on, from :mod:`pypx.__main__` if it had them.
 
     Parameters
     ----------
     program : what the line on stderr begins with, such as ``px find``
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not so in the background of a shell
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is in the background of a shell
         signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
@@ -52,22 +54,37 @@ def told() -> None:
     _state["told"] = 1
 
 
-def _interrupted(number: int, _frame: FrameType | None) -> None:
-    if _first(number):
+def over() -> None:
+    """The command has done all it had to: a signal from now on changes nothing of that, and breaks off nothing.
+
+    Python's own end takes a while yet.  If it hangs, the thread of ours ends it as ever.
+    """
+    for number in _ENDING:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, lambda _number, _frame: None)  # no name of this module, which Python takes apart
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    if _first(number, frame):
         raise KeyboardInterrupt
 
 
-def _terminated(number: int, _frame: FrameType | None) -> None:
-    if _first(number):
+def _terminated(number: int, frame: FrameType | None) -> None:
+    if _first(number, frame):
         sys.exit(128 + number)
 
 
-def _first(number: int) -> bool:
-    """Whether no signal came before; a second one would break off the tidying up, which does not last long."""
-    first = "raised" not in _state
-    _state["raised"] = 1
+def _first(number: int, frame: FrameType | None) -> bool:
+    """Whether to raise: no signal came before, or a second one would break off the tidying up, which does not last.
+
+    Nor within a callback of the import system, where Python would show the exception and drop it; the thread of ours
+    sends the signal again.
+    """
     _state.setdefault("number", number)
-    return first
+    if "raised" in _state or (frame is not None and frame.f_code.co_filename == _IMPORTING):
+        return False
+    _state["raised"] = 1
+    return True
 
 
 def _watch(reader: int, program: str) -> None:
@@ -75,7 +92,11 @@ def _watch(reader: int, program: str) -> None:
         pass
     number = _state.setdefault("number", number)
     _end_programs()
-    time.sleep(GRACE_S)
+    until = time.monotonic() + GRACE_S
+    while (left := until - time.monotonic()) > 0:
+        if "raised" not in _state:
+            _thread.interrupt_main(signal.Signals(number))
+        time.sleep(min(left, _AGAIN_S) if "raised" not in _state else left)
     if number == signal.SIGINT and "told" not in _state:
         os.write(2, f"{program}: interrupted\n".encode())  # the stream may be locked by whoever hangs
     os._exit(128 + number)

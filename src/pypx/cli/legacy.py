@@ -6,14 +6,13 @@ Nothing slow is imported before a verb is known, and then only what that verb ne
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pypx.cli import console, inputs
+from pypx.cli import console, running
 from pypx.errors import InputError, PxError
 
 if TYPE_CHECKING:
@@ -25,6 +24,12 @@ VERBS = (
 )  # fmt: skip
 
 _ALWAYS_ZERO = "PX_LEGACY_EXIT"
+
+
+def run() -> None:
+    """Run the command that the process was started with: ``px --legacy <verb> …``, as px-find and its like start px."""
+    argv = sys.argv[1:]
+    running.run(lambda: sys.exit(running.guarded(lambda: main(argv[1:]), argv)))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,6 +112,8 @@ def _work(module: str, name: str) -> Callable[..., Any]:
 
 
 def _print(document: Mapping[str, Any]) -> None:
+    import json  # a status that nobody wants printed needs none
+
     console.write(json.dumps(document, indent=4) + "\n")
 
 
@@ -121,8 +128,15 @@ def _find(call: Call) -> Answer:
     return answer
 
 
+def _document(call: Call) -> dict[str, Any]:
+    """The document of a find: an option, a file, or stdin."""
+    from pypx.cli.inputs import DocumentSource
+
+    return DocumentSource(call.text("reportData") or None, call.text("reportDataFile") or None).read()
+
+
 def _do(call: Call) -> Answer:
-    document = inputs.DocumentSource(call.text("reportData") or None, call.text("reportDataFile") or None).read()
+    document = _document(call)
     answer: Answer = _work("legacy_find", "do")(call, document)
     if call.flag("json") and not call.flag("withFeedBack") and call.verbosity:
         _print(answer.document)
@@ -148,7 +162,7 @@ def _report(call: Call) -> Answer:
     from pypx.compat.legacy_call import Answer
     from pypx.errors import PeerFailedError
 
-    document = inputs.DocumentSource(call.text("reportData") or None, call.text("reportDataFile") or None).read()
+    document = _document(call)
     try:
         text = _work("legacy_report", "report_text")(call, document)
     except PeerFailedError as error:
@@ -204,8 +218,10 @@ _RUNNERS: Mapping[str, Callable[[Call], Answer]] = {
 
 def _linger(call: Call) -> None:
     """Wait for ENTER if ``--waitForUserTerminate`` asks for it and somebody is there."""
-    if call.flag("b_waitForUserTerminate") and sys.stdin is not None and not inputs.stdin_is_terminal():
+    if not call.flag("b_waitForUserTerminate"):
         return
-    if call.flag("b_waitForUserTerminate"):
+    from pypx.cli.inputs import stdin_is_terminal
+
+    if stdin_is_terminal():
         console.say("Images may still be on their way. Hit ENTER now to exit.")
         input()

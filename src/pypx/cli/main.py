@@ -5,48 +5,18 @@ Nothing heavy may be imported here; `px --help` names the commands from :data:`C
 
 from __future__ import annotations
 
-import errno
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from pypx import __version__
-from pypx.cli import console, interrupts
-from pypx.cli.options import common, spread_verbosity
-from pypx.errors import PxError
-
-
-class Verb(NamedTuple):
-    """A command as the group knows it before it is loaded.
-
-    `program` tells whether its ``--json`` document is of the kind that wraps a DCMTK program: ``"status": "error"``
-    with ``data``, ``command`` and ``returncode`` where the others say ``"status": false``.
-    """
-
-    module: str
-    summary: str
-    program: bool = False
-
-
-COMMANDS = {
-    "echo": Verb("cmd_echo", "Check that a PACS answers.", program=True),
-    "find": Verb("cmd_find", "Ask a PACS which studies and series it has.", program=True),
-    "report": Verb("cmd_report", "Show what px find found as table, text, CSV or JSON."),
-    "move": Verb("cmd_move", "Have a PACS send series to a listener.", program=True),
-    "listen": Verb("cmd_listen", "Receive what a PACS sends and file it."),
-    "repack": Verb("cmd_repack", "File DICOM files that are on disk already."),
-    "push": Verb("cmd_push", "Push images to Swift, S3, a directory or a PACS."),
-    "register": Verb("cmd_register", "Tell CUBE of images in its storage."),
-    "storage": Verb("cmd_storage", "List, put, get and remove objects of a store."),
-    "status": Verb("cmd_status", "Say how much of which series has arrived."),
-    "do": Verb("cmd_do", "Run further steps over what px find found."),
-    "smdb": Verb("cmd_smdb", "Look into the database, and name PACS and stores."),
-    "completion": Verb("cmd_completion", "Print the completion script for your shell."),
-}
+from pypx.cli import console, running
+from pypx.cli.options import common
+from pypx.cli.verbs import COMMANDS, program_of, spread_verbosity
+from pypx.errors import InputError, PxError
 
 GUIDE = """\
 px asks a PACS for images, receives them, files them and hands them on.
@@ -64,14 +34,6 @@ First steps, PACS at 10.0.0.5 port 4242 with AE title ORTHANC, ours CHRIS, resul
 A PACS sends to addresses it knows only: its administrator enters our AE title, host and port.
 px --help lists the commands, px find --help explains one of them.
 """
-
-_EXIT_ABORT = 130
-_EXIT_BUG = 70
-_EXIT_PIPE = 141
-_ENVIRONMENT = frozenset({
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE,
-    errno.ENAMETOOLONG,
-})  # fmt: skip
 
 
 class PxGroup(click.Group):
@@ -120,6 +82,13 @@ class PxGroup(click.Group):
         """Let ``-v`` stand with or without its number."""
         return super().parse_args(ctx, spread_verbosity(args))
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the words that come before the command."""
+        try:
+            return super().make_context(*args, **extra)
+        except KeyboardInterrupt:
+            raise _interrupted() from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that went away (``px find | head``) ends it quietly, as SIGPIPE would."""
         try:
@@ -127,12 +96,9 @@ class PxGroup(click.Group):
             console.flush()
         except BrokenPipeError:
             console.discard()
-            ctx.exit(_EXIT_PIPE)
-        except (
-            KeyboardInterrupt
-        ):  # click would begin with an empty line, which only a terminal needs: it shows ^C there
-            console.end_line()
-            raise click.exceptions.Abort from None
+            ctx.exit(running.EXIT_PIPE)
+        except KeyboardInterrupt:
+            raise _interrupted() from None
         return result
 
     def main(  # type: ignore[override]  # the result is an exit of the process, as in click's standalone mode
@@ -141,111 +107,31 @@ class PxGroup(click.Group):
         """Run the command named by `args` and end the process with its exit code."""
         argv = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
-        console.begin()
         if argv[:1] == ["--legacy"]:
-            sys.exit(guarded(lambda: _legacy(argv[1:]), argv))
-        sys.exit(guarded(lambda: super(PxGroup, self).main(argv, prog_name or "px", **extra), argv))
+            from pypx.cli.legacy import main
+
+            sys.exit(running.guarded(lambda: main(argv[1:]), argv))
+        run_click = super().main
+        sys.exit(running.guarded(lambda: _translated(lambda: run_click(argv, prog_name or "px", **extra), argv), argv))
 
 
-def _legacy(argv: Sequence[str]) -> int:
-    """Run a command of pypx 3, such as px-find: the programs of those names call ``px --legacy find``."""
-    from pypx.cli.legacy import main
+def _interrupted() -> click.exceptions.Abort:
+    """What ^C becomes: click would begin with an empty line, which only a terminal needs, as it shows ^C there."""
+    console.end_line()
+    return click.exceptions.Abort()
 
+
+def _translated(work: Callable[[], Any], argv: Sequence[str]) -> Any:
+    """Do `work`; what click raises of wrong usage and of ^C becomes what :func:`~pypx.cli.running.guarded` knows."""
     try:
-        return main(argv)
-    except BrokenPipeError:
-        console.discard()
-        return _EXIT_PIPE
-
-
-def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
-    """Do `work` and turn whatever it raises into one line on stderr and an exit code.
-
-    Parameters
-    ----------
-    work : returns the exit code, or anything else for success
-    argv : what the user typed, to know the verb, ``--json`` and ``--debug``
-    """
-    try:
-        result = work()
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _fail(argv, _EXIT_ABORT, "interrupted")
+        return work()
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
     except click.ClickException as error:
-        line = error.format_message().rstrip(".")
         context = getattr(error, "ctx", None)
-        place = context.command_path if context else _program(argv)
-        return _fail(argv, error.exit_code, f"{line} (see: {place} --help)")
-    except PxError as error:
-        return _fail(argv, error.exit_code, _told(error, argv))
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is named as one, never as a traceback
-        return _unexpected(argv, error)
-    return result if isinstance(result, int) else 0
-
-
-def _unexpected(argv: Sequence[str], error: Exception) -> int:
-    if isinstance(error, OSError) and error.errno in _ENVIRONMENT:
-        return _fail(argv, PxError.exit_code, f"{os.strerror(error.errno)}{_place(error, argv)}")
-    text = f"a bug in px: {type(error).__name__} at {_line_of(error)}"
-    if _wordy(argv):  # it may hold the value that made the trouble, so a patient's
-        text += f": {error}"
-    return _fail(argv, _EXIT_BUG, f"{text[:400]} (run again with --debug and report what it prints)")
-
-
-def _told(error: PxError, argv: Sequence[str]) -> str:
-    """The line of an error: all of it for who asked for details, else without what tells of a patient."""
-    if not error.detail:
-        return str(error)
-    return error.detail if _wordy(argv) else f"{error} (-v names it)"
-
-
-def _place(error: OSError, argv: Sequence[str]) -> str:
-    if not error.filename:
-        return ""
-    from pypx.db.files import shown
-
-    whole = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
-    return f": {whole if _wordy(argv) else shown(whole)}"
-
-
-def _line_of(error: Exception) -> str:
-    trace, where = error.__traceback__, "an unknown place"
-    while trace is not None:
-        where = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"  # noqa: PTH119 - no path
-        trace = trace.tb_next
-    return where
-
-
-def _wordy(argv: Sequence[str]) -> bool:
-    """Whether details are wanted: ``--debug``, or ``-v``."""
-    given = [word.partition("=")[2] for word in spread_verbosity(argv) if word.startswith("--verbosity=")]
-    return "--debug" in argv or (bool(given) and given[-1].isdigit() and int(given[-1]) > 1)
-
-
-def _fail(argv: Sequence[str], code: int, line: str) -> int:
-    ended = interrupts.received()
-    if ended is not None:  # whatever failed on the way out
-        code, line = ended, "interrupted"
-    interrupts.told()
-    if "--debug" in argv:
-        import traceback
-
-        traceback.print_exc()
-    verb = COMMANDS.get(_verb(argv))
-    try:
-        console.failure(
-            _program(argv), line, code, document="--json" in argv, program_result=verb is not None and verb.program
-        )
-    except BrokenPipeError:
-        console.discard()
-    return code
-
-
-def _verb(argv: Sequence[str]) -> str:
-    return next((word for word in argv if word in COMMANDS), "")
-
-
-def _program(argv: Sequence[str]) -> str:
-    return f"px {_verb(argv)}".strip()
+        place = context.command_path if context else program_of(argv)
+        kind = InputError if error.exit_code == InputError.exit_code else PxError
+        raise kind(f"{error.format_message().rstrip('.')} (see: {place} --help)") from error
 
 
 @click.group(
@@ -280,11 +166,5 @@ def _tell_of_dcmtk() -> None:
 
 
 def run() -> None:
-    """Entry point of the installed program ``px``."""
-    console.prepare()
-    interrupts.install(_program(sys.argv[1:]))
-    try:
-        px.main()
-    finally:
-        if interrupts.received() is not None:
-            console.finish()  # here, where a pipe that nobody reads cannot hold it up for long
+    """Run the command that the process was started with."""
+    running.run(px.main)

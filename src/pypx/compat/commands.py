@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pypx.model.identifiers import UID
 from pypx.model.keywords import LEGACY_KEYS, Level
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.query import Query
 from pypx.model.records import SeriesRef
 

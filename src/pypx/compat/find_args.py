@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pypx.errors import InputError
+from pypx.model.found import FindResult
 from pypx.model.identifiers import AETitle, parse_ae_title, parse_host, parse_port
 from pypx.model.keywords import Level
-from pypx.model.outcomes import FindResult
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.query import MatchingKey, Query
 from pypx.model.tls import TLS_FIELDS, tls_fields, tls_of
 

@@ -9,9 +9,9 @@ from typing import Any
 from pypx.compat.commands import FINDSCU, find_command
 from pypx.compat.find_args import find_args, then_args
 from pypx.errors import PeerError, PeerRejectedError, PeerUnreachableError
+from pypx.model.found import Completeness, FindResult, SeriesFound, StudyFound
 from pypx.model.keywords import LEGACY_KEYS, Level
-from pypx.model.outcomes import Completeness, FindResult, SeriesFound, StudyFound
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.query import Query
 from pypx.model.records import Element
 

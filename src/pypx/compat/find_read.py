@@ -9,10 +9,10 @@ from typing import Any
 from pypx.compat.find_args import NO_PEER, peer_of, query_of
 from pypx.compat.find_json import unescaped
 from pypx.errors import InputError, PeerFailedError
+from pypx.model.found import Completeness, FindResult, SeriesFound, StudyFound
 from pypx.model.identifiers import UID, parse_uid
 from pypx.model.jsontext import JsonTextError, parse_json
-from pypx.model.outcomes import Completeness, FindResult, SeriesFound, StudyFound
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.query import EMPTY_QUERY
 from pypx.model.records import Element, SeriesRef
 

@@ -15,7 +15,7 @@ from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError, PxError
 from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
 from pypx.model.packpath import Templates
-from pypx.model.peers import PacsNode, TlsSettings
+from pypx.model.pacs import PacsNode, TlsSettings
 from pypx.model.tls import TLS_FIELDS, tls_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pypx.db.smdb import Database
 from pypx.errors import CubeError, InputError, PartialError, PeerError, PeerFailedError, PxError, StorageError
 from pypx.model.keywords import LEGACY_KEYS
 from pypx.model.outcomes import FindResult, MoveOutcome, PushOutcome, RegisterOutcome
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.query import Query
 from pypx.services.dicomfile import keyword_info
 from pypx.workflows.chain import VERBS, ChainOptions, ChainResult, Event, run_chain

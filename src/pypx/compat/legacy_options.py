@@ -7,10 +7,9 @@ The parsers are of argparse, as pypx's are: scripts rely on its unique-prefix ab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from pypx.model.packpath import PYPX_PUSH_TEMPLATES, PYPX_TEMPLATES, Templates
+from pypx.model.templatetexts import PYPX_PUSH_TEXTS, PYPX_TEXTS, TemplateTexts
 
 TMP_LOG = "/tmp/log"  # noqa: S108 - the database of whoever names none, guarded where it is opened
 DEFAULT_AET, DEFAULT_AEC, DEFAULT_PORT = "CHRIS-ULTRON-AET", "CHRIS-ULTRON-AEC", "4242"
@@ -23,8 +22,7 @@ MATCHING = (
 """What px-find and px-smdb take as options of the same name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):  # no dataclass, as in legacy_parser: every px-* command would load the module for it
     """One option: its spellings, the attribute it sets, its default.  A default of ``False`` makes it a flag."""
 
     names: tuple[str, ...]
@@ -94,7 +92,7 @@ def _files(log: str, data: bool = False, directory: str = "") -> tuple[Option, .
     )
 
 
-def _templates(templates: Templates) -> tuple[Option, ...]:
+def _templates(templates: TemplateTexts) -> tuple[Option, ...]:
     return (
         _option("--rootDirTemplate", "str_rootDirTemplate", default=templates.root),
         _option("--studyDirTemplate", "str_studyDirTemplate", default=templates.study),
@@ -144,7 +142,7 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
         _option("--cleanup", "b_cleanup", default=False), _DEBUG, *_common(long=True),
     ),
     "repack": (
-        _JSON_ARGS, *_files("-l --logdir", data=True), _SUBSTRING, *_templates(PYPX_TEMPLATES),
+        _JSON_ARGS, *_files("-l --logdir", data=True), _SUBSTRING, *_templates(PYPX_TEXTS),
         _option("--cleanup", "b_cleanup", default=False, help="Remove each source once it is filed and recorded."),
         _DEBUG, *_common(long=True),
     ),
@@ -155,7 +153,7 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
         _option("--swiftPackEachDICOM", "b_swiftPackEachDICOM", default=False, help="Accepted; it is always done."),
         _option("--swiftBaseLocation", "str_swiftBaseLocation", help="Accepted, without effect."),
         _option("--storeBaseLocation", "str_storeBaseLocation", help="Copy below this directory instead."),
-        *_templates(PYPX_PUSH_TEMPLATES), _JSON, *_common(long=False),
+        *_templates(PYPX_PUSH_TEXTS), _JSON, *_common(long=False),
     ),
     "register": (
         _JSON_ARGS, *_files("--db"), _option("--upstreamFile", help="The JSON that px-push printed."),
@@ -165,7 +163,7 @@ OPTIONS: Mapping[str, tuple[Option, ...]] = {
         _option("--CUBE", help="A CUBE named in services/cube.json."), _option("--CUBEURL", "str_CUBEURL"),
         _option("--CUBEusername", "str_CUBEusername", default="chris"),
         _option("--CUBEuserpasswd", "str_CUBEuserpasswd"),
-        _option("--swiftServicesPACS", "str_swiftServicesPACS"), *_templates(PYPX_PUSH_TEMPLATES),
+        _option("--swiftServicesPACS", "str_swiftServicesPACS"), *_templates(PYPX_PUSH_TEXTS),
         _option("--cleanup", "b_cleanup", default=False), _DEBUG, _JSON, *_common(long=True),
     ),
     "pfstorage": (

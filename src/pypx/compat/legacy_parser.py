@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from pypx.compat.legacy_help import SUMMARIES, program
 from pypx.compat.legacy_options import ALIASES, OPTIONS, PASSED_OVER, Option
 from pypx.errors import InputError
-from pypx.model.jsontext import JsonTextError, parse_json
 from pypx.model.plain import plain, shortened
 
 _NOT_GIVEN = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """Options by attribute name: all of them with defaults filled in, and the names of those that were given."""
 
     values: dict[str, Any]
@@ -78,8 +74,15 @@ def parse(verb: str, argv: Sequence[str]) -> Parsed:
     text = own.pop("JSONargString", _NOT_GIVEN)
     if isinstance(text, str) and text.strip():
         own = {**_parse_list(verb, arguments_of(_json_object(text))), **own}
-    defaults = vars(make_parser(verb).parse_args([]))
-    return Parsed({**defaults, **own}, frozenset(own))
+    return Parsed({**_defaults(verb), **own}, frozenset(own))
+
+
+def _defaults(verb: str) -> dict[str, Any]:
+    """What the parser makes of an empty command line."""
+    return {
+        option.dest: list(option.default) if isinstance(option.default, tuple) else option.default
+        for option in OPTIONS[verb]
+    }
 
 
 def _parse_list(verb: str, argv: Sequence[str]) -> dict[str, Any]:
@@ -111,6 +114,8 @@ def _usual_spelling(verb: str, argv: Sequence[str]) -> list[str]:
 
 
 def _json_object(text: str) -> Mapping[str, Any]:
+    from pypx.model.jsontext import JsonTextError, parse_json  # noqa: PLC0415 - for --JSONargs only
+
     try:
         found = parse_json(text)
     except JsonTextError as error:
@@ -122,6 +127,8 @@ def _json_object(text: str) -> Mapping[str, Any]:
 
 def arguments_of(values: Mapping[str, Any]) -> list[str]:
     """The command line that an object of options stands for; a flag is given by ``true`` and left out by ``false``."""
+    import json  # noqa: PLC0415 - for --JSONargs only
+
     words = []
     for name, value in values.items():
         if value is True:

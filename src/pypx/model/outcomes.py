@@ -1,4 +1,7 @@
-"""What came of it: one record per verb."""
+"""What came of it: one record per verb, that of find from :mod:`pypx.model.found`.
+
+The latter is a module of its own since making a record class takes a millisecond: px find has no use for the others.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pypx.model.found import Completeness, FindResult, SeriesFound, StudyFound
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level
-from pypx.model.peers import PacsNode
-from pypx.model.query import Query
-from pypx.model.records import Element, SeriesRef
+from pypx.model.pacs import PacsNode
+from pypx.model.records import SeriesRef
+from pypx.model.suboperations import SubOperations
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,64 +27,6 @@ class EchoOutcome:
     seconds: float
 
 
-class Completeness(str, Enum):
-    """Whether an answer holds all matches the PACS has."""
-
-    YES = "yes"
-    NO = "no"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesFound:
-    """A series as the PACS described it."""
-
-    ref: SeriesRef
-    elements: tuple[Element, ...]
-
-    def value(self, keyword: str) -> str:
-        """Text of `keyword`, ``""`` if the PACS did not answer it."""
-        return _value(self.elements, keyword)
-
-
-@dataclass(frozen=True, slots=True)
-class StudyFound:
-    """A study and its series; `error` says why the series of this study could not be asked for, if so."""
-
-    StudyInstanceUID: UID
-    elements: tuple[Element, ...]
-    series: tuple[SeriesFound, ...] = ()
-    error: str | None = None
-
-    def value(self, keyword: str) -> str:
-        """Text of `keyword`, ``""`` if the PACS did not answer it."""
-        return _value(self.elements, keyword)
-
-
-@dataclass(frozen=True, slots=True)
-class FindResult:
-    """What a PACS answered to a query: studies, each with its series.
-
-    `problems` are one-line texts about what is missing from the answer; `complete` says whether it can be trusted to
-    be whole.
-    """
-
-    peer: PacsNode
-    query: Query
-    studies: tuple[StudyFound, ...] = ()
-    complete: Completeness = Completeness.UNKNOWN
-    problems: tuple[str, ...] = ()
-
-    @property
-    def series(self) -> tuple[SeriesFound, ...]:
-        """All series of all studies, in order."""
-        return tuple(series for study in self.studies for series in study.series)
-
-
-def _value(elements: tuple[Element, ...], keyword: str) -> str:
-    return next((element.value for element in elements if element.keyword == keyword), "")
-
-
 class MoveState(str, Enum):
     """What became of one C-MOVE request; `NOT_ASKED`: there was nothing left to ask for."""
 
@@ -89,16 +35,6 @@ class MoveState(str, Enum):
     WARNING = "warning"
     FAILED = "failed"
     NO_ANSWER = "no-answer"
-
-
-@dataclass(frozen=True, slots=True)
-class SubOperations:
-    """Sub-operation counts of a C-MOVE response; ``None`` where the PACS sent no value (PS3.7 9.1.4)."""
-
-    completed: int | None = None
-    failed: int | None = None
-    warning: int | None = None
-    remaining: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,3 +251,22 @@ class RegisterOutcome:
     def failed(self) -> tuple[RegisteredFile, ...]:
         """The files that are not registered."""
         return tuple(file for file in self.files if file.error is not None)
+
+
+__all__ = [
+    "Completeness",
+    "EchoOutcome",
+    "FailedFile",
+    "FindResult",
+    "MoveOutcome",
+    "MoveState",
+    "PushOutcome",
+    "PushedFile",
+    "RegisterOutcome",
+    "RegisteredFile",
+    "SeriesFound",
+    "SeriesState",
+    "SeriesStatus",
+    "StudyFound",
+    "SubOperations",
+]

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from pypx.errors import InputError
 from pypx.model.template import Template, parse_template
 from pypx.model.templatefunc import is_kept
+from pypx.model.templatetexts import PYPX_PUSH_TEXTS, PYPX_TEXTS
 
 MAX_FOLDER_BYTES = 255
 """Longest name of a folder, bytes of UTF-8: the limit of the usual file systems."""
@@ -58,12 +59,7 @@ def _check(part: str, text: str) -> None:
         raise InputError(f"{part}: {error}") from None
 
 
-PYPX_TEMPLATES = Templates(
-    root="%PatientID-%PatientName-%PatientBirthDate",
-    study="%StudyDescription-%AccessionNumber-%StudyDate",
-    series="%_pad|5,0_SeriesNumber-%SeriesDescription",
-    image="%_pad|4,0_InstanceNumber-%SOPInstanceUID.dcm",
-)
+PYPX_TEMPLATES = Templates(*PYPX_TEXTS)
 """What px-repack 3.6.2 uses."""
 
 DEFAULT_TEMPLATES = Templates(
@@ -74,12 +70,7 @@ DEFAULT_TEMPLATES = Templates(
 )
 """What a new BASEMOUNT uses: as px-repack 3.6.2, with a folder of its own for each series."""
 
-PYPX_PUSH_TEMPLATES = Templates(
-    root=PYPX_TEMPLATES.root,
-    study="%StudyDescription-%AccessionNumber-%StudyDate-%PatientAge-%AgeInDays",
-    series=PYPX_TEMPLATES.series,
-    image=PYPX_TEMPLATES.image,
-)
+PYPX_PUSH_TEMPLATES = Templates(*PYPX_PUSH_TEXTS)
 """What px-push 3.6.2 uses for the names of objects."""
 
 

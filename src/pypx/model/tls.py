@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pypx.errors import InputError
-from pypx.model.peers import TlsSettings
+from pypx.model.pacs import TlsSettings
 
 TLS_FIELDS = ("tls", "tls_ca", "tls_cert", "tls_key", "tls_key_password_file", "tls_name")
 """The fields of a service entry, and of the ``args`` of a find document."""
