@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,23 +176,58 @@ def test_a_move_that_stops_after_two_images(
     assert set(expected or ()) == set(SERIES.uids)
 
 
-@pytest.mark.skipif(not LONG, reason="the limit within a PDU is a minute, DCMTK's own: PX_TEST_LONG=1")
-def test_a_sender_that_stops_within_a_pdu(listen: Start) -> None:
-    """The listener ends the association; the half image is set aside, never filed."""
-    listener = listen("--dimse-timeout", "1")
+@pytest.mark.skipif(not LONG, reason="the limit within a message is a minute, DCMTK's own: PX_TEST_LONG=1")
+@pytest.mark.parametrize("stopped", ["within a PDU", "between two PDUs"])
+def test_a_sender_that_stops_within_a_message(listen: Start, stopped: str) -> None:
+    """The listener ends the association, though the sender does not hang up; the half image is never filed."""
+    listener = listen("--dimse-timeout", "1", "--acse-timeout", "1")
     sender = RawSender(listener.port)
-    sender.ask("1.2.3.4.5")
-    sender.data(short(8, 0x18, "UI", "1.2.3.4.5"), last=False)
-    sender.socket.sendall(b"\4\0\0\0\x10\0half")
-    began = time.monotonic()
-    (event,) = listener.wait_for("association-ended", timeout=90)
-    print(f"TOOK {time.monotonic() - began:.0f} {event}")
-    sender.close()
-    listener.stop()
+    with closing(sender):
+        sender.ask("1.2.3.4.5")
+        sender.data(short(8, 0x18, "UI", "1.2.3.4.5"), last=False)
+        if stopped == "within a PDU":
+            sender.socket.sendall(b"\4\0\0\0\x10\0half")
+        began = time.monotonic()
+        (event,) = listener.wait_for("association-ended", timeout=90)
+        assert time.monotonic() - began > 50, "it was another limit"
+        assert event["files"] == 0
+        listener.stop()
     assert not list(listener.layout.data.rglob("*.dcm"))
 
 
 # --- stores and CUBE
+
+
+KINDS = {"swift": 30, "s3": 30, "CUBE": 31}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_named_service_that_hangs(px: PxRunner, tmp_path: Path, kind: str, by: str) -> None:
+    """A check gives up after the silences that docs/limits.rst says: two of a Swift, five of an S3, one of CUBE."""
+    with mute_peer() as port:
+        entry: dict[str, str] = {"ip": HOST, "port": str(port), "login": "chris:chris", "key": "k"}
+        if kind == "s3":
+            entry = {"storagetype": "s3", "endpoint": f"http://{HOST}:{port}", "access_key": "a", "secret_key": "b"}
+        if kind == "CUBE":
+            entry = {"url": f"http://{HOST}:{port}/api/v1/", "username": "chris", "password": "p"}
+        file = {"swift": "swift", "s3": "storage", "CUBE": "cube"}[kind]
+        (tmp_path / "services").mkdir(mode=0o700)
+        path = tmp_path / "services" / f"{file}.json"
+        path.write_text(json.dumps({"far": entry}))
+        path.chmod(0o600)
+        mine, other = ("CUBE", "STORE") if kind == "CUBE" else ("STORE", "CUBE")
+        limits = {f"PX_{mine}_TIMEOUT": "0.5", f"PX_{other}_TIMEOUT": "9000"}
+        words = [f"--{name[3:].lower().replace('_', '-')}={value}" for name, value in limits.items()]
+        began = time.monotonic()
+        result = px(
+            "smdb", "service", "CUBE" if kind == "CUBE" else "storage" if kind == "s3" else "swift", "check", "far",
+            "--basemount", tmp_path, *(words if by == "option" else ()), env=limits if by == "variable" else {},
+        )  # fmt: skip
+    assert result.returncode == KINDS[kind], result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert ("gives no answer" if kind == "CUBE" else "no answer within 0.5 s") in result.stderr
+    assert time.monotonic() - began < 20, "five silences, boto3's pauses of up to 15 s, and the start of px"
 
 
 def test_a_store_that_hangs(px: PxRunner, golden_corpus: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pypx.workflows.pushlog import push_records
 from pypx.workflows.repack import repack
 from support.corpus import make_series
 from support.fault_proxy import Fault, FaultProxy, fault_proxy
+from support.ports import wait_until
 from support.pxrun import PxResult, PxRunner
 from support.swift_server import SwiftServer
 
@@ -203,6 +205,41 @@ def test_retry_after_is_kept_to(store: Store) -> None:
     store.push("--jobs", "1").ok()
     assert time.monotonic() - began >= 3
     assert store.check_record() == FILES
+
+
+ABSURD = ["9" * 400, "-1", "nan", "1e309", "Fri, 31 Feb 99999 25:00:00 GMT", ""]
+
+
+@pytest.mark.parametrize("asked", ABSURD if LONG else ABSURD[1::2])
+def test_what_is_no_time_to_wait_changes_nothing(store: Store, asked: str) -> None:
+    """Neither a crash nor a wait that is longer than our own pauses, but for the number that is one: see below."""
+    if asked == ABSURD[0]:
+        pytest.skip("that is a time: the longest, 30 s; the next test breaks it off")
+    store.proxy.script(Fault("status", "PUT", OBJECT, at=1, headers={"Retry-After": asked}))
+    began = time.monotonic()
+    store.push("--jobs", "1").ok()
+    assert time.monotonic() - began < 10
+    assert store.proxy.hits() == 1
+    assert store.check_record() == FILES
+
+
+@pytest.mark.parametrize("asked", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_ctrl_c_ends_a_wait_that_a_store_asked_for(store: Store, asked: str) -> None:
+    if store.kind == "s3":
+        pytest.skip("boto3 has pauses of its own")
+    store.proxy.script(Fault("status", "PUT", OBJECT, at=1, times=99, headers={"Retry-After": asked}))
+    env = {"PX_BASEMOUNT": str(store.series.root), "PX_SWIFT_KEY": store.swift.key}
+    words = ["--swiftIP", "127.0.0.1", "--swiftPort", str(store.proxy.port), "--swiftLogin", store.swift.user]
+    command = ["push", "--SeriesInstanceUID", store.series.uid, "--swiftServicesPACS", "CLINIC", "--jobs", "1"]
+    running = store.px.start(*command, *words, env=env)
+    wait_until(store.proxy.hits, "the store asks for it")
+    time.sleep(0.3)  # it is in the wait, or about to be: both are to be ended
+    assert running.process.poll() is None
+    began = time.monotonic()
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(20) == 130, running.stderr()
+    assert time.monotonic() - began < 3, "a second, and a loaded machine"
+    assert len(running.stderr().strip().splitlines()) <= 2, running.stderr()
 
 
 def test_token_that_expires_in_mid_upload_is_renewed_once(swift: SwiftServer, series: Series, px: PxRunner) -> None:

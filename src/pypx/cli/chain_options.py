@@ -59,6 +59,8 @@ class Then:
     @property
     def shown_args(self) -> str:
         """``--thenArgs`` as it may stand in a document: without logins."""
+        if not self.args:
+            return ""
         from pypx.workflows.then import public_args
 
         return public_args(self.verbs, self.args)

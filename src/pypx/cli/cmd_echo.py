@@ -12,7 +12,7 @@ from pypx.cli.peer_options import peer
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
-    from pypx.model.peers import PacsNode
+    from pypx.model.pacs import PacsNode
     from pypx.services.dcmtk import Limits, Programs
 
 _EPILOG = options.epilog(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,12 +13,12 @@ from pypx.cli.chain_options import Then
 from pypx.cli.console import Console
 from pypx.cli.peer_options import peer
 from pypx.cli.query_options import QueryCommand, query
-from pypx.errors import PartialError
+from pypx.errors import PartialError, PeerError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
-    from pypx.model.outcomes import FindResult
-    from pypx.model.peers import PacsNode
+    from pypx.model.found import FindResult
+    from pypx.model.pacs import PacsNode
     from pypx.model.query import Query
     from pypx.services.dcmtk import Limits, Programs
 
@@ -72,9 +74,6 @@ def command(
     Any other DICOM keyword is an option too, such as --PatientBirthDate 19800101. Values take the wildcards * and ?,
     dates a range, UIDs a list.
     """
-    from pypx.cli.render import show_found
-    from pypx.compat.find_json import error_document, to_document
-    from pypx.errors import PeerError
     from pypx.workflows.find import find
 
     steps = then.steps
@@ -82,22 +81,20 @@ def command(
     given = _given(then, layout, out)
     out.detail(f"C-FIND to {node} as {node.calling_aet}, {query.model.value} root, matching {_names(query)}")
     with (
-        out.failing(PeerError, lambda error: error_document(error, query, node, given)),
+        out.failing(PeerError, partial(_error_document, query, node, given)),
         out.progress("studies") as advance,
     ):
         result = find(query, node, limits=limits, programs=programs, jobs=jobs, progress=advance, split=split)
     _tell_of_gaps(result, out)
     code = PartialError.exit_code if result.problems else 0
     if database is None:
-        if out.json:
-            out.document(to_document(result, given) | _completeness(result))
-        else:
-            show_found(result, out)
+        _show(result, given, out)
     else:
         chain = chain_options.run(
             result, steps, then, database=database, node=node, limits=limits, programs=programs, out=out
         )
         if out.json:
+            from pypx.compat.find_json import to_document
             from pypx.compat.then_json import to_document as then_document
 
             out.document(to_document(result, given, then_document(chain, database)) | _completeness(result))
@@ -108,8 +105,26 @@ def command(
     return code
 
 
+def _show(result: FindResult, given: dict[str, Any], out: Console) -> None:
+    """Show what was found; only now is it known how, so the other way is not loaded."""
+    if out.json:
+        from pypx.compat.find_json import to_document
+
+        out.document(to_document(result, given) | _completeness(result))
+    else:
+        from pypx.cli.render import show_found
+
+        show_found(result, out)
+
+
+def _error_document(query: Query, node: PacsNode, given: dict[str, Any], error: PeerError) -> Mapping[str, Any]:
+    from pypx.compat.find_json import error_document
+
+    return error_document(error, query, node, given)
+
+
 def _tell_of_gaps(result: FindResult, out: Console) -> None:
-    from pypx.model.outcomes import Completeness
+    from pypx.model.found import Completeness
 
     for problem in result.problems:
         out.note(f"incomplete: {problem}")

@@ -16,7 +16,7 @@ from pypx.errors import InputError
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
     from pypx.model.identifiers import AETitle
-    from pypx.model.peers import TlsSettings
+    from pypx.model.pacs import TlsSettings
     from pypx.services.dcmtk import Programs
     from pypx.workflows.events import ListenEvent
 
@@ -32,6 +32,7 @@ _EPILOG = options.epilog(
     _1="the port cannot be had, or received files could not be filed",
 )  # fmt: skip
 
+_LEAST_STALL_S = 60.0  # as long as storescp waits for the rest of a message
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -153,7 +154,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two messages of an association.",
+    help="Between two messages of an association, and for one that hardly comes on (at least 60).",
 )
 @tls_options.listener
 @tool_options.programs("storescp")
@@ -203,6 +204,7 @@ def command(
             max_object_bytes=max_object,
             acse_s=acse_timeout,
             dimse_s=dimse_timeout,
+            stall_s=max(dimse_timeout, _LEAST_STALL_S),
             drain_s=drain,
             programs=programs,
             debug="--debug" in sys.argv,

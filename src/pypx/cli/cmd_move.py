@@ -15,7 +15,7 @@ from pypx.errors import InputError, PeerError, PeerFailedError
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
-    from pypx.model.peers import PacsNode
+    from pypx.model.pacs import PacsNode
     from pypx.model.records import SeriesRef
     from pypx.services.dcmtk import Limits, Programs
 

@@ -73,10 +73,7 @@ _cube = options.record(
     click.option(
         "--cacert", "cube_cacert", metavar="FILE", help="Certificate that CUBE's is signed by (PX_CUBE_CACERT)."
     ),
-    click.option(
-        "--cube-timeout", "cube_timeout", type=tool_options.Seconds(), metavar="SECONDS", envvar="PX_CUBE_TIMEOUT",
-        help="For each silence of CUBE, in seconds, and 45 more for a whole series (PX_CUBE_TIMEOUT; 30).",
-    ),
+    tool_options.cube_timeout,
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import click
 from pypx.cli import options, smdb_migrate, tool_options
 from pypx.cli.console import Console
 from pypx.cli.query_options import MATCHING
+from pypx.cli.verbs import spread_verbosity
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class SmdbGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Let ``-v`` stand with or without its number."""
-        return super().parse_args(ctx, options.spread_verbosity(args))
+        return super().parse_args(ctx, spread_verbosity(args))
 
 
 def _hidden(*names: str) -> list[click.Option]:
@@ -211,6 +212,8 @@ def search(terms: tuple[str, ...], level: str, layout: Layout, out: Console) -> 
 @click.argument("value", required=False, metavar="[JSON]")
 @options.layout(required=True, short=True)
 @tool_options.limits
+@tool_options.store_timeout
+@tool_options.cube_timeout
 @tool_options.programs("echoscu")
 @options.output(jsonl=False)
 def service(**values: object) -> None:

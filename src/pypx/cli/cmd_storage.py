@@ -10,7 +10,9 @@ import click
 
 from pypx.cli import options, store_options
 from pypx.cli.console import Console
+from pypx.cli.verbs import spread_verbosity
 from pypx.errors import InputError, PxError, StorageError
+from pypx.model.plain import brief
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout
@@ -40,7 +42,7 @@ class StorageGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Let ``-v`` stand with or without its number."""
-        return super().parse_args(ctx, options.spread_verbosity(args))
+        return super().parse_args(ctx, spread_verbosity(args))
 
 
 def _places(function: F) -> F:
@@ -103,7 +105,7 @@ def ls(path: str, substring: str, said: TargetWords, layout: Layout | None, out:
         objects = list(found)
         out.table(["bytes", "last_modified", "name"], ([i["bytes"], i["last_modified"], i["name"]] for i in objects))
         if not objects:
-            out.note(f"there is nothing at {path or '/'}")
+            out.note(f"there is nothing at {brief(path) or '/'}")
 
 
 _jobs = click.option(
@@ -181,11 +183,11 @@ def rm(name: str, *, recursive: bool, jobs: int, said: TargetWords, layout: Layo
     if recursive:
         removed = list(out.each(remove_objects(store, name, jobs=jobs), "objects"))
         if not removed:
-            raise InputError(f"{store}: there is nothing at {name}")
+            raise InputError(f"{store}: there is nothing at {brief(name)}")
     else:
         if not object_exists(store, name):
             below = next(iter(store.walk(clean_name(name))), None)
-            raise InputError(f"{store}: {name} is {'a folder; rm -r removes it' if below else 'no object'}")
+            raise InputError(f"{store}: {brief(name)} is {'a folder; rm -r removes it' if below else 'no object'}")
         store.delete(clean_name(name))
         removed = [Moved(Path(), clean_name(name), sent=True)]
     _show(removed, "", "removed", out)

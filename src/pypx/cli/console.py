@@ -105,23 +105,18 @@ class Console:
         if text and self.verbosity >= _DETAIL:
             say(text)
 
-    def place(self, path: Path | str, data: Path | None = None) -> str:
-        """A file as people are told of it: with ``-v`` its name, else without what tells of a patient.
-
-        Parameters
-        ----------
-        path : the file
-        data : the packed tree, where it is known
-        """
+    def place(self, path: Path | str) -> str:
+        """A file as people are told of it: with ``-v`` its name, else without what tells of a patient."""
         from pypx.db.files import shown
 
-        return str(path) if self.verbosity >= _DETAIL else shown(path, data)
+        return str(path) if self.verbosity >= _DETAIL else shown(path)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: int | None = None) -> Iterator[Advance]:
+    def progress(self, what: str, total: int | None = None, *, late: bool = False) -> Iterator[Advance]:
         """Show a bar on stderr if that is a terminal; the value is called with what is done and the total.
 
-        The total may be ``None`` where it is not known yet.
+        The total may be ``None`` where it is not known yet.  The thread that draws the bar starts at once, or, if it is
+        to be `late`, with the first call.
         """
         if self.verbosity < _NORMAL or not sys.stderr.isatty():
             yield _silent
@@ -130,13 +125,19 @@ class Console:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-            task = bar.add_task(what, total=total)
+        bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+        task = bar.add_task(what, total=total)
 
-            def advance(done: int, known: int | None = None) -> None:
-                bar.update(task, completed=done, total=known or total)
+        def advance(done: int, known: int | None = None) -> None:
+            bar.start()
+            bar.update(task, completed=done, total=known or total)
 
+        try:
+            if not late:
+                bar.start()
             yield advance
+        finally:
+            bar.stop()
 
     def each(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
         """Hand the items on and count them in a progress bar."""

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from pypx.cli.options import F, given, record
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
-    from pypx.model.outcomes import FindResult
-    from pypx.model.peers import PacsNode
+    from pypx.cli.options import F
+    from pypx.model.found import FindResult
+    from pypx.model.pacs import PacsNode
 
 _MAX_BYTES = 1 << 30
 
@@ -134,6 +132,9 @@ class DocumentSource:
 
 def document(function: F) -> F:
     """Give the command ``document``: where the find's JSON is (``--reportData``, ``--reportDataFile``, stdin)."""
+    import click  # px-do and px-report read documents too, and do not use click
+
+    from pypx.cli.options import given, record
 
     def make(_values: object) -> DocumentSource:
         return DocumentSource(given("report_data"), given("report_data_file"))

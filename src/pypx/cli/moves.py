@@ -18,7 +18,7 @@ from pypx.db.smdb import Database
 from pypx.errors import PartialError, PeerError, PeerFailedError
 from pypx.model.keywords import QueryModel
 from pypx.model.outcomes import MoveOutcome
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.records import SeriesRef
 from pypx.services.dcmtk import Limits, Programs
 from pypx.workflows import fetch as fetching

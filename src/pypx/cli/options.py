@@ -8,8 +8,7 @@ has a kebab-case alias.
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +16,7 @@ import click
 from click.core import ParameterSource
 
 from pypx.cli.console import Console, OutputFormat
+from pypx.cli.verbs import spread_verbosity
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,30 +38,6 @@ EXITS = {
     41: "another process held a lock of the BASEMOUNT for too long",
     50: "no DICOM there",
 }
-
-
-def spread_verbosity(args: Sequence[str]) -> list[str]:
-    """Write ``-v``, ``-v N`` and ``-vN`` as ``--verbosity=N``, so that the number may be left out.
-
-    ``-v`` alone is 2: one more than when nothing is said.
-    """
-    result: list[str] = []
-    words = iter(range(len(args)))
-    for index in words:
-        word = args[index]
-        if word == "--":
-            return result + list(args[index:])
-        joined = re.fullmatch(r"-v=?(\d{1,2})", word)
-        if joined:
-            result.append(f"--verbosity={joined.group(1)}")
-        elif word in {"-v", "--verbosity"}:
-            given = index + 1 < len(args) and re.fullmatch(r"\d{1,2}", args[index + 1])
-            result.append(f"--verbosity={args[index + 1] if given else 2}")
-            if given:
-                next(words)
-        else:
-            result.append(word)
-    return result
 
 
 class PxCommand(click.Command):
@@ -191,9 +167,11 @@ def named_layout() -> Layout | None:
     ------
     InputError : two different ones are named
     """
-    from pypx.db.layout import Layout
-
     root, log, data = given("basemount"), given("db"), given("datadir")
+    if not root and not log:
+        return None
+    from pypx.db.layout import Layout  # a find that is only to be shown needs none
+
     if root and log and typed("basemount") == typed("db"):
         if (Path(root) / "log").absolute() != Path(log).absolute():
             raise InputError(f"--basemount {root} and --db {log} name different databases; give one of them")

@@ -13,7 +13,7 @@ from pypx.cli.options import Command, F, given, named_layout, record, typed
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
-    from pypx.model.peers import PacsNode
+    from pypx.model.pacs import PacsNode
 
 DEFAULT_AET = "CHRIS-ULTRON-AET"
 DEFAULT_AEC = "CHRIS-ULTRON-AEC"
@@ -54,7 +54,7 @@ class PeerOptions:
         InputError : no address, or a value that is none
         """
         from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
-        from pypx.model.peers import PacsNode
+        from pypx.model.pacs import PacsNode
         from pypx.model.tls import tls_of
 
         values = self.settings | _node_values(base) | self.typed

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pypx.cli import inputs
-from pypx.cli.options import F, PxCommand, given, record, spread_verbosity
+from pypx.cli.options import F, PxCommand, given, record
+from pypx.cli.verbs import spread_verbosity
 from pypx.errors import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pypx.cli import console
 from pypx.cli.console import Console
-from pypx.model.outcomes import FindResult, StudyFound
+from pypx.model.found import FindResult, StudyFound
 from pypx.model.records import Element
 
 _PATIENT_COLUMNS = ("PatientID", "PatientName", "StudyDate")

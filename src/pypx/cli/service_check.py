@@ -12,12 +12,13 @@ from pypx.workflows.targets import named_store, open_store
 _LOOKED_AT = 1000
 
 
-def check_storage(kind: str, key: str, keys: ServiceKeys) -> tuple[str, ...]:
+def check_storage(kind: str, key: str, keys: ServiceKeys, timeout_s: float | None = None) -> tuple[str, ...]:
     """Log in and list what is in the container.
 
     Parameters
     ----------
     kind : ``storage`` or ``swift``: where the entry has to be
+    timeout_s : how long it may be silent, seconds; ``None``: as for a push
 
     Returns
     -------
@@ -30,15 +31,15 @@ def check_storage(kind: str, key: str, keys: ServiceKeys) -> tuple[str, ...]:
     """
     keys.entry(kind, key)
     found = named_store(keys, key, os.environ)
-    store = open_store(found.target, jobs=1)
+    store = open_store(found.target, jobs=1, timeout_s=timeout_s)
     store.check()
     count = sum(1 for _ in islice(store.walk(""), _LOOKED_AT))
     holds = "no object" if not count else f"{_LOOKED_AT} objects or more" if count == _LOOKED_AT else f"{count} objects"
     return f"{key}: {found.target} can be used; it holds {holds}", *found.notices
 
 
-def check_cube(key: str, keys: ServiceKeys) -> tuple[str, ...]:
-    """Log in and find out how this CUBE takes registrations.
+def check_cube(key: str, keys: ServiceKeys, timeout_s: float | None = None) -> tuple[str, ...]:
+    """Log in and find out how this CUBE takes registrations; it may be silent for `timeout_s` seconds.
 
     Returns
     -------
@@ -50,9 +51,10 @@ def check_cube(key: str, keys: ServiceKeys) -> tuple[str, ...]:
     CubeError : CUBE cannot be reached, refuses the login, or takes no registrations
     """
     from pypx.services.cube import CubeClient, Dialect
+    from pypx.services.cubeaddress import limits_of
 
     target = resolve_cube(CubeWords(), key=key, keys=keys, environ={})
-    with CubeClient(target, connections=1) as cube:
+    with CubeClient(target, limits=limits_of(timeout_s), connections=1) as cube:
         how = "series by series" if cube.dialect() is Dialect.SERIES else "file by file"
     answer = f"{key}: {target} takes registrations {how}; logged in as {target.username}"
     if target.username == DEFAULT_USERNAME:

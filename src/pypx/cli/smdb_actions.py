@@ -127,6 +127,8 @@ def run_service(
     value: str | None,
     layout: Layout,
     limits: Limits,
+    store_timeout: float | None,
+    cube_timeout: float | None,
     programs: Programs,
     out: Console,
 ) -> None:
@@ -143,7 +145,15 @@ def run_service(
     if not key:
         raise InputError(f"px smdb service {kind} {act} needs the KEY of an entry")
     if act == "check":
-        _check(kind, key, keys, limits=limits, programs=programs, out=out)
+        answer, *notices = _checked(
+            kind, key, keys, limits=limits, store_s=store_timeout, cube_s=cube_timeout, programs=programs
+        )
+        for notice in notices:
+            out.note(notice)
+        if out.json:
+            out.document({"status": True, "message": answer})
+        else:
+            out.line(answer)
         return
     if act == "set":
         keys.set(kind, {key: _entry(value)})
@@ -184,20 +194,22 @@ def _list(kind: str, keys: ServiceKeys, out: Console) -> None:
     )
 
 
-def _check(kind: str, key: str, keys: ServiceKeys, *, limits: Limits, programs: Programs, out: Console) -> None:
-    """Connect to a named service, and say what answered."""
+def _checked(
+    kind: str,
+    key: str,
+    keys: ServiceKeys,
+    *,
+    limits: Limits,
+    store_s: float | None,
+    cube_s: float | None,
+    programs: Programs,
+) -> tuple[str, ...]:
+    """Connect to a named service: what answered, then notices."""
     if kind == "PACS":
-        answer, *notices = (_check_pacs(key, keys, limits, programs),)
-    else:
-        from pypx.cli.service_check import check_cube, check_storage
+        return (_check_pacs(key, keys, limits, programs),)
+    from pypx.cli.service_check import check_cube, check_storage
 
-        answer, *notices = check_cube(key, keys) if kind == "CUBE" else check_storage(kind, key, keys)
-    for notice in notices:
-        out.note(notice)
-    if out.json:
-        out.document({"status": True, "message": answer})
-    else:
-        out.line(answer)
+    return check_cube(key, keys, cube_s) if kind == "CUBE" else check_storage(kind, key, keys, store_s)
 
 
 def _check_pacs(key: str, keys: ServiceKeys, limits: Limits, programs: Programs) -> str:

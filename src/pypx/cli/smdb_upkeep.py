@@ -50,7 +50,7 @@ def run_verify(layout: Layout, options: VerifyOptions, out: Console) -> int:
 
 def _named(drift: Drift, layout: Layout, out: Console) -> str:
     """A file that differs; but for ``-v``, one in data/ is named by its instance, as its path tells of the patient."""
-    path = out.place(layout.base / drift.file, layout.data)
+    path = out.place(layout.base / drift.file)
     known = path.endswith("…") and drift.SOPInstanceUID
     return f"{path} ({drift.SOPInstanceUID})" if known else path
 
@@ -142,8 +142,8 @@ def run_rebuild(layout: Layout, jobs: int, out: Console) -> int:
         out.document(document)
     else:
         for file, reason in done.rejected:
-            out.note(f"{out.place(layout.base / file, layout.data)}: {reason}")
+            out.note(f"{out.place(layout.base / file)}: {reason}")
         for file in done.copies:
-            out.note(f"{out.place(layout.base / file, layout.data)}: another file of this instance is on record")
+            out.note(f"{out.place(layout.base / file)}: another file of this instance is on record")
         out.line(f"{layout.base}: {done.instances} images of {done.series} series on record")
     return PartialError.exit_code if done.rejected else 0

@@ -13,7 +13,7 @@ import click
 from pypx.cli import inputs, tls_options
 from pypx.cli.console import Console
 from pypx.cli.options import Command, F, given, named_layout, record
-from pypx.cli.tool_options import Seconds
+from pypx.cli.tool_options import store_timeout
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pypx.db.layout import Layout
     from pypx.db.service_keys import ServiceKeys
     from pypx.db.smdb import Database
-    from pypx.model.outcomes import FindResult
+    from pypx.model.found import FindResult
     from pypx.model.records import SeriesRef
     from pypx.services.storage import ObjectStore
     from pypx.workflows.pushtarget import Destination, TargetWords
@@ -50,10 +50,7 @@ _STORE: tuple[Callable[[Command], Command], ...] = (
         "--store-cacert", "store_cacert", metavar="FILE",
         help="Certificate that the store's is signed by; with --swiftIP, TLS is spoken (PX_STORE_CACERT).",
     ),
-    click.option(
-        "--store-timeout", "store_timeout", type=Seconds(), metavar="SECONDS", envvar="PX_STORE_TIMEOUT",
-        help="For each silence of Swift or S3, in seconds (PX_STORE_TIMEOUT; 60).",
-    ),
+    store_timeout,
     click.option(
         "--storeBaseLocation", "--store-base-location", "store_base", metavar="DIR", help="A directory as store.",
     ),

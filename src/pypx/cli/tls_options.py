@@ -11,7 +11,7 @@ import click
 from pypx.cli.options import Command, F, given, record, typed
 
 if TYPE_CHECKING:
-    from pypx.model.peers import TlsSettings
+    from pypx.model.pacs import TlsSettings
 
 PASSWORD_VARIABLE = "PX_TLS_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 _LISTEN = "PX_LISTEN_"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from pypx.cli.options import F, record
+from pypx.cli.options import Command, F, record
 from pypx.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +44,19 @@ class Seconds(click.FloatRange):
         least = "more than 0" if self.min_open else "0"
         words = f"{place}{str(value)[:40]!r} is no number of seconds, {least} to {_DAY_S}"
         raise click.BadParameter(words, ctx, param)
+
+
+store_timeout: Callable[[Command], Command] = click.option(
+    "--store-timeout", "store_timeout", type=Seconds(), metavar="SECONDS", envvar="PX_STORE_TIMEOUT",
+    help="For each silence of Swift or S3, in seconds (PX_STORE_TIMEOUT; 60).",
+)  # fmt: skip
+"""How long a store may be silent."""
+
+cube_timeout: Callable[[Command], Command] = click.option(
+    "--cube-timeout", "cube_timeout", type=Seconds(), metavar="SECONDS", envvar="PX_CUBE_TIMEOUT",
+    help="For each silence of CUBE, in seconds, and 45 more for a whole series (PX_CUBE_TIMEOUT; 30).",
+)  # fmt: skip
+"""How long CUBE may be silent."""
 
 
 def limits(function: F) -> F:

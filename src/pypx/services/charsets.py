@@ -6,11 +6,10 @@ a component of a name and of a line the first set holds again.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from pypx.errors import InputError
 
@@ -50,8 +49,7 @@ DEFINED_TERMS = frozenset(
 """The values that SpecificCharacterSet may have (PS3.3 tables C.12-2 to C.12-5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Set:
+class _Set(NamedTuple):
     """A character set; `number` is its ISO registration number, 0 where it has none."""
 
     codec: str
@@ -84,7 +82,7 @@ def decoder(charset: str) -> Decoder:
 
     if len(names) == 1 and "2022" not in names[0]:
         return single
-    return lambda raw: _extended(raw, first, single) if b"\x1b" in raw else single(raw)
+    return lambda raw: _extended(raw, single) if b"\x1b" in raw else single(raw)
 
 
 def encoder(charset: str) -> Encoder:
@@ -127,6 +125,8 @@ def _nearest_term(name: str) -> str:
     if known and known.number:
         extended = "2022" in name or known.number in _EXTENDED_ONLY
         return f"ISO 2022 IR {known.number}" if extended else f"ISO_IR {known.number}"
+    import difflib  # noqa: PLC0415 - for a misspelling only
+
     return next(iter(difflib.get_close_matches(name.upper(), sorted(DEFINED_TERMS), 1, 0.6)), "")
 
 
@@ -139,7 +139,7 @@ def _set(name: str) -> _Set | None:
     return _Set(_CODECS[number], number) if number in _CODECS else None
 
 
-def _extended(raw: bytes, first: _Set | None, single: Decoder) -> str:
+def _extended(raw: bytes, single: Decoder) -> str:
     """Decode a value with escape sequences."""
     text = []
     double: _Set | None = None
@@ -151,7 +151,7 @@ def _extended(raw: bytes, first: _Set | None, single: Decoder) -> str:
                 text.append(_double(part, double))
                 continue
             for run in _RUNS.findall(part):
-                text.append(run.decode((high or first or _Set("latin_1")).codec, "replace") if high else single(run))
+                text.append(run.decode(high.codec, "replace") if high else single(run))
                 if run[:1] in b"\\^=\r\n\t\f":
                     high = None
         elif number in _DOUBLE:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypx.errors import PeerRejectedError, PeerUnreachableError, StorageError, ToolFailedError
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.services import process
 from pypx.services.dcmtk import Limits, Programs, addressed, line
 from pypx.services.dcmtk_log import PeerSilentError

@@ -15,7 +15,7 @@ from threading import Event
 
 from pypx.errors import PeerFailedError, PxError
 from pypx.model.keywords import QueryModel
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.services import process
 from pypx.services.dcmtk_log import DcmtkLog, FinalResponse
 from pypx.services.line import Line, line_to

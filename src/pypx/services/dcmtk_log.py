@@ -13,19 +13,20 @@ import re
 from dataclasses import dataclass, field
 
 from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError, PxError, ToolFailedError
-from pypx.model.outcomes import SubOperations
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
+from pypx.model.suboperations import SubOperations
 
 _FINAL = re.compile(r"I: Received Final (?:Find|Move) Response")
 _BEGIN = re.compile(r"D: =+ INCOMING DIMSE MESSAGE =+")
 _END = re.compile(r"D: =+ END DIMSE MESSAGE =+")
 _FIELD = re.compile(r"D: (Message ID Being Responded To|\w+ Suboperations|DIMSE Status|Message Type) *: (.*)")
 _STATUS = re.compile(r"0x([0-9a-f]{4})\b")
-_CONDITION = re.compile(r"\b([0-9a-f]{4}:[0-9a-f]{4}) (.{0,200})")
-_REJECTED = re.compile(r"[EF]: Result: (Rejected \w{1,20}), Source: ([A-Za-z ()]{1,60})")
-_REASON = re.compile(r"[EF]: Reason: ([A-Za-z ()]{1,60})")
 _ECHO = re.compile(r"I: Received Echo Response \(([A-Za-z0-9 :]{1,60})\)")
-_PLAIN_TEXT = re.compile(r"[A-Za-z ]{1,60}")
+# What is seen in trouble only is text: compiling it would take a millisecond of every find.
+_CONDITION = r"\b([0-9a-f]{4}:[0-9a-f]{4}) (.{0,200})"
+_REJECTED = r"[EF]: Result: (Rejected \w{1,20}), Source: ([A-Za-z ()]{1,60})"
+_REASON = r"[EF]: Reason: ([A-Za-z ()]{1,60})"
+_PLAIN_TEXT = r"[A-Za-z ]{1,60}"
 
 
 class PeerSilentError(PeerFailedError):
@@ -114,13 +115,13 @@ class DcmtkLog:
 
     def _error(self, line: str) -> None:
         self._awaited, self._block = False, None
-        if found := _REJECTED.fullmatch(line):
+        if found := re.fullmatch(_REJECTED, line):
             self._rejected = (found[1], found[2].strip())
-        elif found := _REASON.fullmatch(line):
+        elif found := re.fullmatch(_REASON, line):
             self._reason = found[1].strip()
         elif "No Acceptable Presentation Contexts" in line:
             self._no_context = True
-        elif self._condition is None and (found := _CONDITION.search(line)):
+        elif self._condition is None and (found := re.search(_CONDITION, line)):
             self._condition = (found[1], found[2])
 
     def failure(self, peer: PacsNode, program: str, returncode: int, *, timed_out: bool) -> PxError | None:
@@ -185,7 +186,7 @@ def _before(peer: PacsNode, code: str, text: str) -> PeerUnreachableError:
     """What went wrong before the association was there."""
     cause = text.rpartition(":")[2].strip()
     known = {
-        "0006:031c": f"no connection to {peer}: {cause if _PLAIN_TEXT.fullmatch(cause) else 'failed'}; "
+        "0006:031c": f"no connection to {peer}: {cause if re.fullmatch(_PLAIN_TEXT, cause) else 'failed'}; "
         "check host and port, and that the PACS runs",
         "0006:031a": f"{peer} does not answer an association request in time; is that a DICOM port?",
         "0006:0320": f"no connection to {peer}: the host name is unknown",

@@ -8,18 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from errno import EACCES, EDQUOT, EMLINK, ENOSPC, EOPNOTSUPP, EPERM, EROFS, EXDEV
+from errno import EACCES, EDQUOT, EMLINK, ENAMETOOLONG, ENOSPC, EOPNOTSUPP, EPERM, EROFS, EXDEV
 from fcntl import ioctl
 from pathlib import Path
 from typing import BinaryIO
 
 from pypx.errors import StorageError
 from pypx.model.peers import FolderTarget
-from pypx.model.plain import brief
+from pypx.model.plain import brief, shortened
 from pypx.services.storage import (
     CHUNK,
     DIR_MODE,
     FILE_MODE,
+    NameTooLongError,
     StorageUnreachableError,
     StoredObject,
     clean_folder,
@@ -32,6 +33,7 @@ from pypx.services.storage import (
 
 _PART, _SUFFIX = ".px-", ".part"
 _STALE_S = 3600.0
+_SHOWN = 120
 _FICLONE = 0x40049409  # of linux/fs.h; elsewhere refused, and then the bytes are written
 _NO_LINK = frozenset({EXDEV, EPERM, EACCES, EMLINK, EOPNOTSUPP})
 _STOPPING = frozenset({ENOSPC, EDQUOT, EROFS})
@@ -75,7 +77,7 @@ class FolderStore:
     def read(self, name: str) -> StoredObject | None:
         """See :class:`pypx.services.storage.ObjectStore`."""
         path = self._path(name)
-        with self._explained(f"reading {brief(name)}"):
+        with self._explained("reading", name):
             if not path.is_file():
                 return None
             return _described(path, name, file_md5(path))
@@ -83,7 +85,7 @@ class FolderStore:
     def put(self, source: Path, name: str, md5: str, data: bytes | None = None) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
         path = self._path(name)
-        with self._explained(f"writing {brief(name)}"):
+        with self._explained("writing", name):
             _make_dirs(path.parent)
             self._check_inside(path)
             temporary = path.with_name(f"{_PART}{secrets.token_hex(8)}{_SUFFIX}")
@@ -118,7 +120,7 @@ class FolderStore:
     def get(self, name: str, target: Path) -> StoredObject:
         """See :class:`pypx.services.storage.ObjectStore`."""
         path = self._path(name)
-        with self._explained(f"reading {brief(name)}"):
+        with self._explained("reading", name):
             if not path.is_file():
                 raise StorageError(f"{self}: there is no object {brief(name)}")
             with path.open("rb") as stream:
@@ -128,7 +130,7 @@ class FolderStore:
     def delete(self, name: str) -> None:
         """See :class:`pypx.services.storage.ObjectStore`; directories that are empty then go as well."""
         path = self._path(name)
-        with self._explained(f"removing {brief(name)}"):
+        with self._explained("removing", name):
             self._check_inside(path)
             path.unlink(missing_ok=True)
         with suppress(OSError):  # not empty, or not there
@@ -140,7 +142,7 @@ class FolderStore:
     def walk(self, folder: str) -> Iterator[StoredObject]:
         """See :class:`pypx.services.storage.ObjectStore`; checksums are not given, they would cost reading all."""
         start = self._root / clean_folder(folder)
-        with self._explained(f"listing {brief(folder)}"):
+        with self._explained("listing", folder):
             if start.is_file():
                 yield _described(start, clean_folder(folder))
             for directory, folders, names in os.walk(start):
@@ -157,7 +159,7 @@ class FolderStore:
     def settle(self, folder: str) -> None:
         """Make the names in a folder durable, and remove what an interrupted run has left there."""
         directory = self._root / clean_folder(folder)
-        with self._explained(f"syncing {brief(folder)}"):
+        with self._explained("syncing", folder):
             if not directory.is_dir():
                 return
             for part in directory.glob(f"{_PART}*{_SUFFIX}"):
@@ -185,10 +187,13 @@ class FolderStore:
             raise StorageError(f"{self}: {path.parent} leads out of it through a symbolic link; remove that link")
 
     @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
+    def _explained(self, verb: str, name: str) -> Iterator[None]:
+        doing = f"{verb} {shortened(brief(name), _SHOWN)}"
         try:
             yield
         except OSError as error:
+            if error.errno == ENAMETOOLONG:
+                raise NameTooLongError(f"{self}: {doing}", name, "255 in each part, 4095 with the directory") from error
             text = f"{self}: {doing}: {error.strerror or error}"
             if error.errno in _STOPPING:
                 raise StorageUnreachableError(f"{text}; make room or give access, then push again") from error

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pypx.errors import PxError
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 
 
 @dataclass(slots=True)

@@ -10,12 +10,15 @@ LONGEST_S = 30.0
 
 
 def retry_after(text: str | None) -> float:
-    """What a server asks for by ``Retry-After`` (RFC 9110 10.2.3: seconds or a date), in seconds; 0 if nothing."""
+    """What a server asks for by ``Retry-After`` (RFC 9110 10.2.3: seconds or a date), in seconds, 0 to `LONGEST_S`.
+
+    0 also for what is neither: the pauses of our own then count.
+    """
     asked = (text or "").strip()
     if asked.isascii() and asked.isdigit():
-        return float(asked[:9])
+        return min(LONGEST_S, float(asked.lstrip("0")[:9] or 0))
     try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        return min(LONGEST_S, max(0.0, parsedate_to_datetime(asked).timestamp() - time.time()))
     except (TypeError, ValueError, OverflowError):
         return 0.0
 

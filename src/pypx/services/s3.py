@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 
 from pypx.errors import StorageError
 from pypx.model.peers import S3Target
-from pypx.model.plain import brief
+from pypx.model.plain import brief, shortened
 from pypx.services.storage import (
     CHUNK,
     LARGE_BYTES,
     SEGMENT_BYTES,
+    NameTooLongError,
     StorageUnreachableError,
     StoredObject,
     clean_folder,
@@ -36,6 +37,9 @@ except ImportError as error:
 
 _MD5 = "px-md5"
 _REFUSED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403", "401"})
+_TOO_LONG = frozenset({"KeyTooLongError", "414"})
+_LONGEST_NAME = 1024
+_SHOWN = 120
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 
@@ -71,6 +75,7 @@ class S3Store:
     ) -> None:
         self._target = target
         self._bucket = target.bucket
+        self._timeout_s = timeout_s
         self._parts = TransferConfig(
             multipart_threshold=large_bytes + 1, multipart_chunksize=segment_bytes, use_threads=False
         )
@@ -115,7 +120,9 @@ class S3Store:
         return None if found is None else _object(name, found)
 
     def put(self, source: Path, name: str, md5: str, data: bytes | None = None) -> StoredObject:
-        """See :class:`pypx.services.storage.ObjectStore`."""
+        """See :class:`pypx.services.storage.ObjectStore`; a name that is too long is not sent, nor the file."""
+        if len(name.encode()) > _LONGEST_NAME:
+            raise NameTooLongError(f"{self}: PUT {shortened(brief(name), _SHOWN)}", name, f"{_LONGEST_NAME}")
         if data is not None:
             return self._put_one(name, data, len(data), md5)
         try:
@@ -214,11 +221,13 @@ class S3Store:
 
     @contextmanager
     def _explained(self, doing: str, name: str) -> Iterator[None]:
-        what = f"{self}: {doing} {brief(name)}".rstrip()
+        what = f"{self}: {doing} {shortened(brief(name), _SHOWN)}".rstrip()
         try:
             yield
         except failures.ClientError as error:
             code = _code(error)
+            if code in _TOO_LONG:
+                raise NameTooLongError(what, name, f"{_LONGEST_NAME}") from error
             if code in _REFUSED:
                 raise StorageUnreachableError(f"{what}: {code}; check the keys and what they may do") from error
             raise StorageError(f"{what}: {code}; try again later") from error
@@ -229,6 +238,8 @@ class S3Store:
         except failures.SSLError as error:
             reason = str(error).rpartition("] ")[2].partition(" (_ssl")[0][:200]
             raise StorageUnreachableError(f"{what}: TLS failed ({reason}); name its CA file as cacert") from error
+        except (failures.ReadTimeoutError, failures.ConnectTimeoutError) as error:
+            raise StorageUnreachableError(f"{what}: no answer within {self._timeout_s:g} s; try again later") from error
         except (failures.ConnectionError, failures.HTTPClientError) as error:
             raise StorageUnreachableError(f"{what}: no connection; check endpoint, port and certificate") from error
         except (failures.BotoCoreError, boto3.exceptions.Boto3Error, ValueError) as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pypx.errors import InputError, StorageError
+from pypx.model.plain import brief
 
 CHUNK = 1 << 20
 SMALL_BYTES = 2 << 20
@@ -31,6 +32,23 @@ FILE_MODE = 0o640
 
 class StorageUnreachableError(StorageError):
     """The store as a whole cannot be used: no connection, login refused, no such bucket.  Trying on is pointless."""
+
+
+class NameTooLongError(StorageError):
+    """The name of an object is longer than the store takes; that says nothing of the next one.
+
+    Parameters
+    ----------
+    what : the store, and what was tried
+    name : of the object
+    most : what it takes, in words
+    """
+
+    def __init__(self, what: str, name: str, most: str) -> None:
+        super().__init__(
+            f"{what}: its name has {len(name.encode())} bytes, more than the store takes ({most}); shorten the folder,"
+            " or the templates that the name is made by"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +218,7 @@ def save(chunks: Iterable[bytes], target: Path) -> tuple[int, str]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror or error}") from error
+        raise StorageError(f"{brief(str(target))}: cannot be written: {error.strerror or error}") from error
     return size, md5
 
 

@@ -15,8 +15,9 @@ from urllib3.exceptions import HTTPError
 
 from pypx.errors import StorageError
 from pypx.model.peers import SwiftTarget
-from pypx.model.plain import brief
+from pypx.model.plain import brief, shortened
 from pypx.services.pauses import pause_before
+from pypx.services.storage import NameTooLongError
 from pypx.services.swift_errors import explained
 from pypx.services.swift_login import Login
 
@@ -26,6 +27,7 @@ logging.getLogger("swiftclient").propagate = False  # it logs each error it rais
 TROUBLE = (ClientException, requests.RequestException, HTTPError, OSError)
 """What swiftclient and the libraries below it raise when a request fails."""
 
+_SHOWN = 120
 _BUSY = frozenset({408, 429, 498, 499})
 
 
@@ -108,8 +110,10 @@ class SwiftRequests:
 
     def failure(self, doing: str, name: str, error: Exception) -> StorageError:
         """What swiftclient raised, as one line."""
-        where = self.target
-        return explained(f"{where}: {doing} {brief(name)}".rstrip(), error, self._timeout_s)
+        what = f"{self.target}: {doing} {shortened(brief(name), _SHOWN)}".rstrip()
+        if _names_too_long(error):
+            return NameTooLongError(what, name, "1024 in most")
+        return explained(what, error, self._timeout_s)
 
     def _connection(self) -> _Connection:
         connection: _Connection | None = getattr(self._local, "connection", None)
@@ -130,6 +134,13 @@ def _may_pass(error: Exception, status: int | None) -> bool:
     if isinstance(error, requests.exceptions.SSLError):
         return "certificate" not in str(error).lower() and "hostname" not in str(error).lower()
     return status is None or status in _BUSY or (status >= 500 and status != 507)
+
+
+def _names_too_long(error: Exception) -> bool:
+    """Whether the server refuses a name for its length: Swift says so in words, what stands before it by 414."""
+    status, said = getattr(error, "http_status", None), getattr(error, "http_response_content", None)
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+    return status == 414 or (status == 400 and "name length" in text.lower())
 
 
 def _asked(error: Exception) -> str | None:

@@ -12,7 +12,7 @@ import ssl
 from pathlib import Path
 
 from pypx.errors import InputError
-from pypx.model.peers import TlsSettings
+from pypx.model.pacs import TlsSettings
 
 _SUITES = (
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES128-GCM-SHA256:"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pypx.errors import PeerFailedError, PeerUnreachableError, PxError
-from pypx.model.peers import PacsNode, TlsSettings
+from pypx.model.pacs import PacsNode, TlsSettings
 from pypx.services.line import Line
 from pypx.services.tlscontext import client_context, why_no_tls
 from pypx.services.tlspump import Carried, StoppedError, carry, handshake, wait

@@ -24,7 +24,14 @@ from pypx.model.peers import PacsNode
 from pypx.services.cstore import send
 from pypx.services.dcmtk import Limits, Programs
 from pypx.services.dcmtk_log import PeerSilentError
-from pypx.services.storage import ObjectStore, StorageUnreachableError, StoredObject, file_md5, read_content
+from pypx.services.storage import (
+    NameTooLongError,
+    ObjectStore,
+    StorageUnreachableError,
+    StoredObject,
+    file_md5,
+    read_content,
+)
 from pypx.workflows.pushlog import PushRecord, Target
 from pypx.workflows.pushplan import Item, Plan
 
@@ -72,7 +79,9 @@ class Brake:
         self._row = 0
 
     def failed(self, error: PxError) -> None:
-        """Something did not work."""
+        """Something did not work; a name that is too long is nothing that the next file has, too."""
+        if isinstance(error, NameTooLongError):
+            return
         with self._lock:
             self._row += 1
             if self.fatal is None and (isinstance(error, _STOPPING) or self._row >= self.limit):

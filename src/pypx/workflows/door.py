@@ -30,6 +30,9 @@ _DRAINED = 1 << 16
 Admit = Callable[[socket.socket, AssociationRequest], "Rejection | None"]
 """Takes a connection over (and returns ``None``), or says why not; the door closes its own copy in both cases."""
 
+LetsIn = Callable[[str], bool]
+"""Says whether a peer at this address is heard at all."""
+
 Refused = Callable[[AssociationRequest, Rejection], None]
 
 
@@ -57,6 +60,7 @@ class Door:
         listening: socket.socket,
         *,
         request_s: float,
+        lets_in: LetsIn,
         admit: Admit,
         refused: Refused,
         tls: TlsDoor | None = None,
@@ -64,6 +68,7 @@ class Door:
         self._selector = selector
         self._tls = tls
         self._request_s = request_s
+        self._lets_in = lets_in
         self._admit = admit
         self._refused = refused
         self._half_open: dict[int, _HalfOpen] = {}
@@ -119,6 +124,9 @@ class Door:
             return
         except OSError:  # no descriptors or no memory left: the connection waits with the kernel
             self._not_before = time.monotonic() + _RETRY_S
+            return
+        if not self._lets_in(peer[0]):  # nothing is read or answered, and no TLS begun
+            connection.close()
             return
         if len(self._half_open) >= _MAX_HALF_OPEN:
             self._drop(self._most_costly())

@@ -2,14 +2,21 @@
 
 A hard link does all three (link(2) is atomic and fails where the name is taken).  Where a link cannot be made (another
 filesystem, one without links, a file that is not ours) the bytes are copied into a file without a name, or with a
-temporary one, which then gets the final name in the same way.
+temporary one, which then gets the final name in the same way.  A temporary one that a killed process left is removed by
+the next that copies into its directory, and by ``px smdb verify``.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import functools
 import os
+import re
+import stat
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
@@ -19,6 +26,9 @@ from pypx.db.tables import make_dirs
 from pypx.workflows.copying import copy_bytes, copy_unnamed
 
 _MODES = Modes()
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
+_UNLOCKED_S = 60.0  # longer than it takes to lock a file that was just made
+_DIRECTORIES = 1024
 _NO_LINKS = frozenset({
     errno.EPERM, errno.EACCES, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL,
 })  # fmt: skip
@@ -90,11 +100,14 @@ def _copy(source: Path, target: Path, mode: int) -> bool:
 
 
 def _copy_by_name(source: Path, target: Path, mode: int) -> bool:
+    _clear_once(target.parent)
     temporary = target.with_name(f".{os.urandom(8).hex()}.part")
     reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         writer = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:
+            with suppress(OSError):  # no locks here: then what a killed process leaves stays
+                fcntl.flock(writer, fcntl.LOCK_EX)
             set_mode(writer, mode)
             copy_bytes(reader, writer)
             os.fsync(writer)
@@ -104,6 +117,40 @@ def _copy_by_name(source: Path, target: Path, mode: int) -> bool:
             temporary.unlink(missing_ok=True)
     finally:
         os.close(reader)
+
+
+@functools.lru_cache(maxsize=_DIRECTORIES)
+def _clear_once(directory: Path) -> None:
+    clear_parts(directory)
+
+
+def clear_parts(directory: Path) -> int:
+    """Remove the temporary files in a directory whose makers are gone; how many they were.
+
+    Each is locked by its maker as long as that lives (flock(2)); what is younger than a minute may not be locked yet.
+    """
+    removed = 0
+    with suppress(OSError):
+        for name in os.listdir(directory):  # noqa: PTH208 - a name is all that is wanted of most
+            if _PART.fullmatch(name) is not None:
+                with suppress(OSError):
+                    removed += _clear(directory / name)
+    return removed
+
+
+def _clear(part: Path) -> bool:
+    descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or time.time() - found.st_mtime < _UNLOCKED_S:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(part.lstat(), os.fstat(descriptor)):
+            return False
+        part.unlink()
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _rename_new(temporary: Path, target: Path, mode: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -11,12 +12,13 @@ from pathlib import Path
 from pypx.db.layout import Modes
 from pypx.errors import PxError
 from pypx.model.identifiers import AETitle
-from pypx.model.peers import TlsSettings
+from pypx.model.pacs import TlsSettings
+from pypx.services.children import Child, start
 from pypx.services.dcmtk import Limits, Programs, storescp_argv
-from pypx.services.process import Child, start
 from pypx.workflows import spool
 from pypx.workflows.association import AccessRules, AssociationRequest, Caller
 from pypx.workflows.events import EventKind
+from pypx.workflows.pace import Pace
 from pypx.workflows.words import Words
 
 _BLOCK = 4096
@@ -30,8 +32,9 @@ class ListenOptions:
     `networks` say who may send (``None``, empty: anybody), `known` names titles with their addresses.  Beyond
     `max_associations` at once, requests are rejected; while `max_backlog` files wait or less than `min_free_bytes` are
     free, they wait.  A file of more than `max_object_bytes` is refused.  Limits in seconds: `request_s` from connection
-    to request, `acse_s` and `dimse_s` as for storescp, `drain_s` for running associations to end once the listener is
-    told to.  `debug` shows tracebacks of the worker.  With `tls` connections are taken by TLS only.
+    to request, `acse_s` and `dimse_s` as for storescp, `stall_s` for a peer to get on
+    (:class:`pypx.workflows.pace.Pace`), `drain_s` for running associations to end once the listener is told to.
+    `debug` shows tracebacks of the worker.  With `tls` connections are taken by TLS only.
     """
 
     port: int
@@ -47,6 +50,7 @@ class ListenOptions:
     request_s: float = 10.0
     acse_s: float = 30.0
     dimse_s: float = 300.0
+    stall_s: float = 300.0
     drain_s: float = 60.0
     programs: Programs = field(default_factory=Programs)
     debug: bool = False
@@ -62,15 +66,16 @@ class ListenOptions:
 class ServedAssociation:
     """An association and the program that serves it.
 
-    `pidfd` becomes readable when that has ended (``None``: this kernel has none); `seconds` is how long it ran, `files`
-    how many of its files have been recorded or set aside so far, `refused` how many objects were not taken, and `told`
-    what has been told about that.
+    `pidfd` becomes readable when that has ended (``None``: this kernel has none); `pace` tells how the peer gets on;
+    `seconds` is how long it ran, `files` how many of its files have been recorded or set aside so far, `refused` how
+    many objects were not taken, and `told` what has been told about that.
     """
 
     folder: Path
     child: Child
     request: AssociationRequest
     pidfd: int | None
+    pace: Pace
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     exit_status: int | None = None
@@ -80,36 +85,46 @@ class ServedAssociation:
 
 
 def serve(
-    connection: int, request: AssociationRequest, number: int, words: Words, options: ListenOptions, *, modes: Modes
+    connection: socket.socket,
+    request: AssociationRequest,
+    number: int,
+    words: Words,
+    options: ListenOptions,
+    *,
+    modes: Modes,
 ) -> ServedAssociation:
-    """Start a storescp on a connection (a file descriptor); the lock of its folder is then held by it alone.
+    """Start a storescp on a connection; the lock of its folder is then held by it alone.
 
     Its folder lies beside the configuration of `words`; folder and files get the permissions that `modes` say.
 
     Raises
     ------
-    PxError : the folder cannot be made, or the program not started
+    PxError : the folder cannot be made, the program not started, or no descriptors are left
     """
     folder, lock = spool.create_association(words.config.parent, number, modes)
+    pace = None
     limits = Limits(acse_s=options.acse_s, dimse_s=options.dimse_s)
     try:
+        pace = Pace(connection, options.stall_s)
         child = start(
             storescp_argv(options.programs, folder, limits, words.config),
-            stdin=connection,
-            stdout=connection,
+            stdin=connection.fileno(),
+            stdout=connection.fileno(),
             cwd=folder,
             umask=0o777 & ~modes.directory,
             pass_fds=(lock, words.writer),
             keep_ignored=True,
         )
         child.limit_file_size(-(-options.max_object_bytes // _BLOCK) * _BLOCK)
-    except PxError:
+    except (PxError, OSError) as error:
+        if pace is not None:
+            pace.close()
         spool.remove_folder(folder)
-        raise
+        raise error if isinstance(error, PxError) else PxError(f"no descriptor is left: {error.strerror}") from error
     finally:
         os.close(lock)
     try:
         pidfd: int | None = child.pidfd()
     except OSError:
         pidfd = None
-    return ServedAssociation(folder, child, request, pidfd)
+    return ServedAssociation(folder, child, request, pidfd, pace)

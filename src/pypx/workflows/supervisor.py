@@ -23,6 +23,7 @@ from pypx.workflows.door import Door
 from pypx.workflows.events import EventKind, ListenEvent
 from pypx.workflows.room import Room
 from pypx.workflows.serving import ListenOptions, ServedAssociation, serve
+from pypx.workflows.strangers import Strangers
 from pypx.workflows.tlsdoor import tls_door
 from pypx.workflows.words import Refused, Words
 from pypx.workflows.worker import WorkerLink
@@ -74,6 +75,7 @@ class Supervisor:
             selector,
             listening,
             request_s=options.request_s,
+            lets_in=Strangers(options.rules, on_event).lets_in,
             admit=self._admit,
             refused=self._refused,
             tls=self._tls,
@@ -180,9 +182,7 @@ class Supervisor:
             return rejection
         self._number += 1
         try:
-            association = serve(
-                connection.fileno(), request, self._number, self._words, self._options, modes=self._layout.modes
-            )
+            association = serve(connection, request, self._number, self._words, self._options, modes=self._layout.modes)
         except PxError as error:
             self._emit(ListenEvent(EventKind.FILING_FAILED, reason=f"an association could not be served: {error}"))
             return Rejection.NO_SERVICE
@@ -205,12 +205,27 @@ class Supervisor:
         if association.pidfd is not None:
             self._selector.unregister(association.pidfd)
             os.close(association.pidfd)
+        association.pace.close()
         spool.mark_ended(association.folder, well=status == 0)
         association.exit_status = status
         association.seconds = time.monotonic() - association.began
         name = association.folder.name
         self._ended[name] = self._running.pop(name)
         self._worker.wake()
+
+    def _cut_stalled(self) -> None:
+        """End the connections of peers that only dribble; their program then ends by itself, or is ended."""
+        for association in self._running.values():
+            cut_at = association.pace.cut_at
+            if cut_at is not None:
+                if time.monotonic() - cut_at > _GRACE_S:
+                    association.child.kill()
+            elif association.pace.stalled():
+                association.pace.cut()
+                reason = f"cut off: no message ended in {self._options.stall_s:g} s, and next to nothing came"
+                self._emit(
+                    _about(EventKind.NOTICE, association.request, association=association.folder.name, reason=reason)
+                )
 
     def _settle_ended(self, *, final: bool = False) -> None:
         """Report associations whose files are recorded: the worker has removed their folder."""
@@ -274,6 +289,7 @@ class Supervisor:
             )
         self._paused = reason
         self._door.set_open(reason is None)
+        self._cut_stalled()
 
     def _check_free(self) -> None:
         """Keep running associations from starting another file while there is next to no room."""

@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pypx.model.peers import TlsSettings
-from pypx.services.process import Child, start
+from pypx.model.pacs import TlsSettings
+from pypx.services.children import Child, start
 from pypx.workflows.events import EventKind, ListenEvent
 
 if TYPE_CHECKING:

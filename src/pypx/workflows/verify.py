@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pypx.db.files import about, open_to_append
+from pypx.db.files import about
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
-from pypx.db.tables import make_dirs
 from pypx.errors import DatabaseError, InvalidDicomError
 from pypx.model.drift import BROKEN, Drift, DriftKind, SeriesDrift
 from pypx.model.identifiers import UID, is_uid
@@ -23,6 +21,8 @@ from pypx.model.records import ImageRecord, Instance
 from pypx.services.dicomfile import read_instance
 from pypx.workflows.digests import Digest, add_digests, checksum, digest_of, digests_of
 from pypx.workflows.filing import keep_rejected
+from pypx.workflows.journal import Journal
+from pypx.workflows.placing import clear_parts
 from pypx.workflows.pool import run_all
 
 NO_SERIES = UID("")
@@ -63,14 +63,17 @@ def verify(
 
     Raises
     ------
-    DatabaseError : the BASEMOUNT cannot be read, or not be written to
+    DatabaseError : the BASEMOUNT cannot be read; or something is to be changed in it, and it may not be written to
     """
     options = options or VerifyOptions()
+    writes = not options.dry_run and os.access(database.layout.log, os.W_OK | os.X_OK)
+    if options.set_aside and not options.dry_run and not writes:
+        raise _read_only(database.layout, "nothing can be set aside")
     series = list(database.recorded_series())
-    journal = _Journal(database.layout, options)
+    journal = Journal(database.layout, deep=options.deep, resume=options.resume and not options.dry_run, write=writes)
     named = _Named()
     found: dict[UID, SeriesDrift] = {}
-    work = partial(_verified, database.layout, deep=options.deep, dry_run=options.dry_run)
+    work = partial(_verified, database.layout, deep=options.deep, dry_run=not writes)
     fresh = [one for one in series if not journal.knows(one)]
     for count, result in enumerate(run_all(work, fresh, options.jobs), 1):
         found[result.SeriesInstanceUID] = result
@@ -84,9 +87,31 @@ def verify(
             records = {}
         named.add(record.file for record in records.values())
         found.setdefault(one, SeriesDrift(one, len(records)))
-    for result in _with_files(database, found, named, options).values():
-        yield result if options.dry_run else _repaired(database, result, options)
+    results = _with_files(database, found, named, options).values()
+    if not writes and not options.dry_run:
+        _check_nothing_to_do(database.layout, results)
+    for result in results:
+        yield _repaired(database, result, options) if writes else result
+    if writes:
+        for folder, _, _ in os.walk(database.layout.data):
+            clear_parts(Path(folder))
     journal.end()
+
+
+def _check_nothing_to_do(layout: Layout, results: Iterable[SeriesDrift]) -> None:
+    """Refuse to end as if it was recorded what differs, where nothing can be."""
+    lost = sum(result.count(DriftKind.LOST, DriftKind.MOVED) for result in results)
+    fresh = sum(result.digests for result in results)
+    if lost:
+        raise _read_only(layout, f"it cannot be recorded that {lost} images are gone or elsewhere")
+    if fresh:
+        raise _read_only(layout, f"{fresh} new checksums cannot be recorded")
+
+
+def _read_only(layout: Layout, what: str) -> DatabaseError:
+    return about(
+        layout.log, f": may not be written to, so {what}; --dry-run only looks, or run px as the owner of the BASEMOUNT"
+    )
 
 
 def _verified(layout: Layout, series: UID, *, deep: bool, dry_run: bool) -> SeriesDrift:
@@ -269,7 +294,7 @@ def _set_aside(database: Database, drift: Drift) -> None:
         path.unlink()
     except OSError as error:
         text = f": cannot be set aside: {error.strerror}; give access, then repeat"
-        raise about(path, text, database.layout.data) from error
+        raise about(path, text) from error
 
 
 def _record_anew(database: Database, drift: Drift) -> None:
@@ -288,39 +313,3 @@ def _record_anew(database: Database, drift: Drift) -> None:
     if old is not None and digest is not None and digest.belongs_to(old):
         now = database.images(instance.SeriesInstanceUID).get(instance.SOPInstanceUID, record)
         add_digests(database, instance.SeriesInstanceUID, [digest_of(now, digest.crc32)])
-
-
-class _Journal:
-    """Which series an unfinished run found in order: ``log/.verify/journal.jsonl``."""
-
-    def __init__(self, layout: Layout, options: VerifyOptions) -> None:
-        self._path = None if options.dry_run else layout.log / ".verify" / "journal.jsonl"
-        self._known: set[str] = set()
-        self._modes = layout.modes
-        if self._path is None:
-            return
-        if options.resume:
-            with suppress(OSError, ValueError):
-                lines = [json.loads(line) for line in self._path.read_text().splitlines()]
-                self._known = {line["series"] for line in lines if line["deep"] or not options.deep}
-        elif self._path.exists():
-            self._path.unlink()
-        self._deep = options.deep
-
-    def knows(self, series: UID) -> bool:
-        """Whether the unfinished run found this series in order."""
-        return series in self._known
-
-    def note(self, result: SeriesDrift) -> None:
-        """Note a series that is in order."""
-        if self._path is not None and result.ok:
-            make_dirs(self._path.parent, self._modes.directory)
-            with open_to_append(self._path, self._modes.file) as stream:
-                stream.write(json.dumps({"series": result.SeriesInstanceUID, "deep": self._deep}) + "\n")
-
-    def end(self) -> None:
-        """Forget the run: it is done."""
-        if self._path is not None:
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
-                self._path.parent.rmdir()
