@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.canary import canary, canary_images, canary_listener  # noqa: F401  fixtures
 from support.corpus import Corpus, make_corpus
 from support.listening import connect, listen  # noqa: F401  fixtures
 from support.mounts import read_only, small_disk  # noqa: F401  fixtures

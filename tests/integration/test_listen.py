@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -115,9 +116,29 @@ def test_titles_are_checked(listen: Start, options: list[str], reason: str | Non
 
 
 def test_addresses_are_checked(listen: Start) -> None:
+    """A stranger's connection ends before it is heard, and the first of each address is told."""
     listener = listen("--allow-from", "192.0.2.0/24")
-    assert "Calling AE Title Not Recognized" in echo(listener.port).stderr
-    assert listener.wait_for("association-rejected")[0]["reason"] == "calling address not allowed"
+    for _ in range(3):
+        assert echo(listener.port).returncode != 0
+    (event,) = listener.wait_for("association-rejected")
+    assert (event["address"], event["reason"]) == (HOST, "calling address not allowed")
+    assert listener.events("association-opened") == []
+    listener.stop()
+
+
+def test_a_stranger_keeps_nobody_out(listen: Start) -> None:
+    """Hundreds of connections from an address that may not: none is heard, none takes a place."""
+    listener = listen("--allow-from", "127.0.0.7")
+    held = [socket.create_connection((HOST, listener.port), timeout=10) for _ in range(300)]
+    for connection in held:
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b"", "at once, and without a byte"
+    with socket.create_connection((HOST, listener.port), timeout=10, source_address=("127.0.0.7", 0)) as welcome:
+        welcome.sendall(request())
+        assert welcome.recv(1) == b"\2", "A-ASSOCIATE-AC"
+    for connection in held:
+        connection.close()
+    assert len(listener.events("association-rejected")) == 1
 
 
 def test_beyond_the_limit_associations_are_rejected_as_transient(listen: Start, connect: Connect) -> None:

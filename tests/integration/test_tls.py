@@ -484,16 +484,36 @@ def test_the_true_address_is_known(listen: Listen, certificates: Certificates) -
     """The door sees through the relay: --allow-from judges the sender's address, and events name it."""
     listener = listen("--allow-from", "127.0.0.5")
     context = ssl.create_default_context(cafile=str(certificates.ca))
-    for address, allowed in (("127.0.0.5", True), ("127.0.0.6", False)):
-        entity = AE("FOREIGN")
-        entity.add_requested_context(VERIFICATION)
-        made = entity.associate(HOST, listener.port, bind_address=(address, 0), tls_args=(context, HOST))
-        assert made.is_established is allowed
-        if allowed:
-            assert made.send_c_echo().Status == 0
-            made.release()
+    entity = AE("FOREIGN")
+    entity.add_requested_context(VERIFICATION)
+    made = entity.associate(HOST, listener.port, bind_address=("127.0.0.5", 0), tls_args=(context, HOST))
+    assert made.is_established
+    assert made.send_c_echo().Status == 0
+    made.release()
+    with socket.create_connection((HOST, listener.port), timeout=10, source_address=("127.0.0.6", 0)) as stranger:
+        assert stranger.recv(1) == b""
     assert listener.wait_for("association-opened")["address"] == "127.0.0.5"
     assert listener.wait_for("association-rejected")["address"] == "127.0.0.6"
+    assert listener.px.stop() == 0
+
+
+def test_a_stranger_gets_no_handshake(listen: Listen, certificates: Certificates) -> None:
+    """--allow-from is judged before TLS: whoever else connects gets not a byte, and the TLS process hears nothing."""
+    listener = listen("--allow-from", "127.0.0.5")
+    before = len(list(Path(f"/proc/{listener.terminal()}/task").iterdir()))
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    for number in range(100):
+        with socket.create_connection((HOST, listener.port), timeout=10, source_address=("127.0.0.6", 0)) as stranger:
+            if number % 2:
+                with pytest.raises((ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)):
+                    context.wrap_socket(stranger, server_hostname=HOST)
+            else:
+                assert stranger.recv(1) == b""
+    assert len(list(Path(f"/proc/{listener.terminal()}/task").iterdir())) == before
+    assert listener.events("tls-refused") == []
+    assert [one["address"] for one in listener.events("association-rejected")] == ["127.0.0.6"]
+    with socket.create_connection((HOST, listener.port), timeout=10, source_address=("127.0.0.5", 0)) as welcome:
+        context.wrap_socket(welcome, server_hostname=HOST).close()
     assert listener.px.stop() == 0
 
 

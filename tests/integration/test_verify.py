@@ -20,6 +20,7 @@ from pypx.workflows.rebuild import Rebuilt, rebuild
 from pypx.workflows.repack import repack
 from pypx.workflows.verify import VerifyOptions, verify
 from support.corpus import make_series
+from support.mounts import ReadOnly
 from support.pxrun import PxRunner
 
 ROUNDS = 100 if os.environ.get("PX_TEST_LONG") else 8
@@ -379,6 +380,29 @@ def test_the_commands(px: PxRunner, mount: Mount) -> None:
     assert (document["instances"], [one["file"] for one in document["rejected"]]) == (23, ["data/note.txt"])
     assert px("smdb", "verify", "--dry-run", "--set-aside", *base).returncode == 2
     assert px("smdb", "verify", "--basemount", mount.layout.base / "nowhere").returncode == 40
+
+
+def test_a_basemount_that_cannot_be_written(px: PxRunner, mount: Mount, read_only: ReadOnly) -> None:
+    """It can be looked at, also by somebody else; what would have to be written is said in one line, and not done."""
+    place = read_only(mount.layout.base)
+    assert os.access(mount.layout.log, os.W_OK)
+    for words in ((), ("--deep",), ("--resume",), ("--dry-run",)):
+        result = px("smdb", "verify", *words, "--basemount", place).ok()
+        assert "24 images on record, all there" in result.stderr
+    refused = px("smdb", "verify", "--set-aside", "--basemount", place)
+    mount.files(mount.series()[0])[0].unlink()
+    looked = px("smdb", "verify", "--dry-run", "--json", "--basemount", place)
+    assert (looked.returncode, len(json.loads(looked.stdout)["drift"])) == (3, 1)
+    lost = px("smdb", "verify", "--basemount", place)
+    for found in mount.layout.log.rglob("*-digest*"):
+        found.unlink()
+    fresh = px("smdb", "verify", "--deep", "--basemount", place)
+    for result in (refused, lost, fresh):
+        assert result.returncode == 40, result.stderr
+        (line,) = result.stderr.splitlines()
+        assert "may not be written to" in line
+        assert "--dry-run" in line
+    assert "1 images are gone or elsewhere" in lost.stderr
 
 
 def test_a_drift_is_what_its_counts_say() -> None:

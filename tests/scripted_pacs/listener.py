@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from typing import Any
 
 from pynetdicom import AE, association, evt
@@ -21,6 +22,7 @@ HOST = "127.0.0.1"
 VERIFICATION = "1.2.840.10008.1.1"
 _BACKLOG = 128
 _RELEASE_RP = 6  # PDU type (PS3.8 9.3.7)
+_RELEASED_S = 0.2
 _HEAD = 74  # PDU header, protocol version, both AE titles and what follows them (PS3.8 9.3.2)
 
 
@@ -113,7 +115,7 @@ class Listener:
         called, calling = (head[start : start + 16].decode("ascii", "replace").strip() for start in (10, 26))
         record = self.stage.book.open_association(calling, called)
         play = self.stage.play
-        decision = play.admit()
+        decision = play.admit(self._crowded(play))
         if decision == "accepted":
             self._opening[address] = record
             self._server.finish_request(connection, address)
@@ -127,6 +129,16 @@ class Listener:
                 connection.recv(1)
             else:
                 _wait(connection, play)
+
+    def _crowded(self, play: Play) -> bool:
+        """Whether this one is one too many; one that is just being released is given the time for it."""
+        most = play.script.most_associations
+        deadline = time.monotonic() + _RELEASED_S
+        while most is not None and self.stage.book.open_associations() > most:
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(0.01)
+        return False
 
     # Events of pynetdicom
 

@@ -57,6 +57,10 @@ class Book:
             with self._lock:
                 self._busy -= 1
 
+    def open_associations(self) -> int:
+        with self._lock:
+            return sum(isinstance(one, Association) and one.ending == "open" for one in self._records)
+
     def quiet(self) -> bool:
         """Whether every association and every request has ended."""
         with self._lock:
@@ -97,8 +101,10 @@ class Play:
         self._unanswered = 0
         self._rejected = 0
 
-    def admit(self) -> str:
+    def admit(self, crowded: bool) -> str:
         """What is done with the next A-ASSOCIATE-RQ: accepted, rejected or unanswered."""
+        if crowded:
+            return self.script.beyond
         with self._lock:
             if self.script.silent == "association" and self._unanswered < self.script.silent_first:
                 self._unanswered += 1

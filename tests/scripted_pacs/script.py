@@ -91,6 +91,8 @@ class Script:
     most_requests_status : how one beyond is answered; ``None``: A-ABORT
     reject_first : so many associations are rejected
     reject_with : result, source and reason (PS3.8 9.3.4); by default transient, local limit exceeded
+    most_associations : at once; ``None``: no limit
+    beyond : what happens to one more
     silent : "connect": connections are not accepted (the SYN is not answered); "association": no answer to the
         A-ASSOCIATE-RQ
     silent_first : so many associations get no answer, then the others do
@@ -118,6 +120,8 @@ class Script:
     most_requests_status: int | None = None
     reject_first: int = 0
     reject_with: tuple[int, int, int] = (2, 3, 2)
+    most_associations: int | None = None
+    beyond: Literal["rejected", "unanswered"] = "rejected"
     silent: Literal["", "connect", "association"] = ""
     silent_first: int = ALWAYS
 

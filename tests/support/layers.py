@@ -19,8 +19,9 @@ CONFINED = {
     "filelock": ("db/files.py",),
     "socket": (
         *(f"workflows/{name}.py" for name in ("listen", "door", "supervisor", "worker", "toolcheck", "knownpacs")),
-        *(f"workflows/{name}.py" for name in ("tlsdoor", "tlsterminal")),
+        *(f"workflows/{name}.py" for name in ("tlsdoor", "tlsterminal", "serving", "pace")),
         *(f"services/{name}.py" for name in ("tlspump", "tlsrelay")),
+        "workflows/ahead.py",  # hands open files from process to process
     ),
     "ssl": (
         *(f"services/{name}.py" for name in ("tlscontext", "tlspump", "tlsrelay")),

@@ -35,11 +35,11 @@ def short(group: int, element: int, vr: str, value: str) -> bytes:
 class RawSender:
     """One association for Basic Text SR."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, called: str = "ANY") -> None:
         self.socket = socket.create_connection((HOST, port), timeout=20)
         syntaxes = _item(0x30, BASIC_TEXT_SR.encode()) + _item(0x40, EXPLICIT_LITTLE_ENDIAN.encode())
         user = _item(0x51, struct.pack(">L", 16384)) + _item(0x52, b"1.2.3") + _item(0x55, b"T")
-        body = b"\0\1\0\0" + b"ANY".ljust(16) + b"RAWSENDER".ljust(16) + bytes(32)
+        body = b"\0\1\0\0" + called.encode().ljust(16) + b"RAWSENDER".ljust(16) + bytes(32)
         body += _item(0x10, b"1.2.840.10008.3.1.1.1") + _item(0x20, bytes([_CONTEXT, 0, 0, 0]) + syntaxes)
         self._send(1, body + _item(0x50, user))
         assert self._answer()[0] == 2, "A-ASSOCIATE-AC"

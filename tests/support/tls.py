@@ -53,13 +53,14 @@ class Certificates:
         )
         self.stranger = self._identity("stranger", self._other.issue_cert(HOST))
 
-    def locked(self, passphrase: str) -> Identity:
-        """The client's, its key locked by a passphrase."""
-        key = self._directory / "locked.key"
-        argv = ["openssl", "pkey", "-in", str(self.client.key), "-aes128", "-passout", f"pass:{passphrase}"]
+    def locked(self, passphrase: str, whose: Identity | None = None) -> Identity:
+        """The client's, or another, its key locked by a passphrase."""
+        whose = whose or self.client
+        key = self._directory / f"locked-{whose.key.name}"
+        argv = ["openssl", "pkey", "-in", str(whose.key), "-aes128", "-passout", f"pass:{passphrase}"]
         subprocess.run([*argv, "-out", str(key)], check=True, capture_output=True, timeout=30)
         key.chmod(0o600)
-        return Identity(self.client.cert, key)
+        return Identity(whose.cert, key)
 
     def _identity(self, name: str, leaf: trustme.LeafCert) -> Identity:
         return Identity(

@@ -283,7 +283,8 @@ class Histories:
         if path is not None and path.parent.name.endswith("-series"):
             folder = self.layout.study_series_dir(UID(f"1.{self.chance.randrange(20)}"))
             folder.mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / path.name)
+            if folder != path.parent:
+                shutil.copyfile(path, folder / path.name)
 
     def pypx_wrote(self) -> None:
         odd = self.chance.choice(["é 1", "A%2", "p3"])

@@ -78,6 +78,7 @@ def test_dcmtk_gets_all_three_limits() -> None:
         ("``--store-timeout``", targets.STORE_TIMEOUT_S),
         ("``--cube-timeout``", CubeLimits().read_s),
         ("``--drain``", ListenOptions(port=0).drain_s),
+        ("a standstill", ListenOptions(port=0).stall_s),
         ("request", ListenOptions(port=0).request_s),
         ("lock", of_function(files.locked, "timeout_s")[1]),
     ],

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TextIO
 
 from pypx.db.checkpoints import reached
-from pypx.db.layout import DIR_MODE, FILE_MODE, Modes
+from pypx.db.layout import DIR_MODE, FILE_MODE, Layout, Modes
 from pypx.errors import DatabaseError, LockTimeoutError
 
 _POLL_S = 0.01
 _MODES = Modes()
 _BLOCK = 1 << 16
+_logs: dict[Path, Path] = {}
+"""The ``log/`` of each packed tree that this process uses."""
 _ADVICE = {
     ENOSPC: "free some space there, or keep the BASEMOUNT elsewhere",
     EDQUOT: "free some of your quota, or keep the BASEMOUNT elsewhere",
@@ -45,22 +47,28 @@ def _explained(error: OSError, doing: str, path: Path | str) -> DatabaseError:
     return about(path, f": cannot {doing}: {error.strerror or error}; {advice}")
 
 
-def about(path: Path | str, text: str, data: Path | None = None) -> DatabaseError:
+def about(path: Path | str, text: str) -> DatabaseError:
     """The error that says `text` of a file; the name of a file that tells of a patient is in its `detail` alone."""
-    brief, whole = shown(path, data), _printable(path)
+    brief, whole = shown(path), _printable(path)
     return DatabaseError(f"{brief}{text}", detail="" if brief == whole else f"{whole}{text}")
 
 
-def shown(path: Path | str, data: Path | None = None) -> str:
+def use_layout(layout: Layout) -> None:
+    """Have `shown` know where packed files are, also where that is away from ``log/``."""
+    _logs[layout.data] = layout.log
+
+
+def shown(path: Path | str) -> str:
     """A file as an error line names it: ``…`` for what is made of the patient's values.
 
-    That is what lies below ``patientData/``, and below ``data/`` in a BASEMOUNT, or below the directory `data`.
+    That is what lies below ``patientData/``, and below ``data/`` in a BASEMOUNT or in a layout that this process uses.
     """
-    for folder in Path(path).parents:
+    parents = Path(path).parents
+    for folder in parents:
         if (
             folder.name == "patientData"
-            or folder == data
             or (folder.name == "data" and os.path.isdir(folder.parent / "log"))  # noqa: PTH112 - see make_dirs
+            or (folder in _logs and _logs[folder] not in parents)
         ):
             return f"{_printable(folder)}/…"
     return _printable(path)

@@ -12,7 +12,6 @@ Names and places of the tables are those of pypx 3, so that both can work on one
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass, field
@@ -89,6 +88,8 @@ def encode_name(value: str) -> str:
     )
     if len(encoded) <= _MAX_NAME:
         return encoded
+    import hashlib  # noqa: PLC0415 - OpenSSL takes longer than the rest, for long names only
+
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
     kept = re.sub(r"%[0-9A-F]?$", "", encoded[: _MAX_NAME - _DIGEST - 2])
     return f"{kept}%-{digest}"
@@ -205,6 +206,8 @@ class Layout:
 
     def lock(self, kind: str, key: str) -> Path:
         """The lock file of `key`; keys share at most 256 lock files a kind, which are never removed."""
+        import hashlib  # noqa: PLC0415 - as above: who only reads locks nothing
+
         stripe = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:2]
         return self.log / ".locks" / f"{encode_name(kind)}-{stripe}.lock"
 

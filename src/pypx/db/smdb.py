@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pypx.db.files import locked, make_dirs, os_errors
+from pypx.db.files import locked, make_dirs, os_errors, use_layout
 from pypx.db.formats import FRESH, Format, default_templates, make_format, push_templates, read_format, set_share
 from pypx.db.headers import HeaderTables, table_or_empty
 from pypx.db.images import ImageRecords
@@ -39,6 +39,7 @@ class Database:
     def _use(self, layout: Layout, found: Format) -> None:
         self._format = found
         self.layout = replace(layout, modes=found.modes)
+        use_layout(self.layout)
         self._images = ImageRecords(self.layout)
         self._headers = HeaderTables(self.layout)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pypx.model.found import SeriesFound, StudyFound
 from pypx.model.identifiers import UID, is_uid
-from pypx.model.outcomes import SeriesFound, StudyFound
 from pypx.model.records import Element, SeriesRef
 
 Answer = tuple[Element, ...]

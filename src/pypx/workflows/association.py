@@ -118,7 +118,7 @@ class AccessRules:
 
     def judge(self, request: AssociationRequest) -> Rejection | None:
         """Why a request is refused, or ``None``."""
-        if self.networks and not self._knows(request.address):
+        if not self.lets_in(request.address):
             return Rejection.ADDRESS
         if self.aet is not None and request.called_aet != self.aet:
             return Rejection.CALLED_AE
@@ -129,7 +129,10 @@ class AccessRules:
             return Rejection.ADDRESS if named else Rejection.CALLING_AE
         return None
 
-    def _knows(self, address: str) -> bool:
+    def lets_in(self, address: str) -> bool:
+        """Whether a peer at this address may say who it is."""
+        if not self.networks:
+            return True
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

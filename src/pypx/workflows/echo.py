@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pypx.model.outcomes import EchoOutcome
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.services import dcmtk
 from pypx.services.dcmtk import Limits, Programs
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 from threading import Event
 
 from pypx.db.smdb import Database
+from pypx.model.found import Completeness
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.ledger import Expectation
-from pypx.model.outcomes import Completeness
 from pypx.model.records import SeriesRef
 from pypx.services.dcmtk import Conversation
 from pypx.services.dcmtk_log import ServiceRefusedError

@@ -17,7 +17,7 @@ from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.ledger import Basis, basis_of
 from pypx.model.outcomes import MoveOutcome, MoveState, SeriesState, SeriesStatus
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.records import SeriesRef
 from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dcmtk_log import PeerBusyError

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pypx.errors import InputError
+from pypx.model.found import Completeness, FindResult, StudyFound
 from pypx.model.keywords import PATIENT_KEYS, Level, QueryModel
-from pypx.model.outcomes import Completeness, FindResult, StudyFound
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.query import MatchingKey, Query
 from pypx.services.charsets import check_charset
 from pypx.services.dcmtk import Conversation, Limits, Programs

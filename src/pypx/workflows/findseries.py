@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pypx.model.found import Completeness, SeriesFound, StudyFound
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
-from pypx.model.outcomes import Completeness, SeriesFound, StudyFound
 from pypx.model.query import Query
 from pypx.workflows.answers import COUNT, Answer, count_in, number_in, series_of, value_of, with_count
 from pypx.workflows.querying import Asker, Progress, Reply

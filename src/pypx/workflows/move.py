@@ -16,7 +16,7 @@ from pypx.errors import InputError, PxError
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.outcomes import MoveOutcome, MoveState, SubOperations
-from pypx.model.peers import PacsNode
+from pypx.model.pacs import PacsNode
 from pypx.model.records import SeriesRef
 from pypx.services import dcmtk, dicomfile, dimse
 from pypx.services.dcmtk import Conversation, Limits, Programs

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pypx.db.files import shown
 from pypx.errors import InputError, PartialError, StorageError
+from pypx.model.plain import brief
 from pypx.services.storage import ObjectStore, StorageUnreachableError, clean_folder, clean_name, read_content
 
 _T = TypeVar("_T")
@@ -90,7 +92,7 @@ def put_objects(store: ObjectStore, pairs: Iterable[tuple[Path, str]], *, jobs: 
                 return Moved(file, name, content.size, sent=True)
             return Moved(file, name, content.size)
         except OSError as error:
-            return Moved(file, name, error=f"{file}: cannot be read: {error.strerror or error}")
+            return Moved(file, name, error=f"{shown(file)}: cannot be read: {error.strerror or error}")
 
     store.check()
     folders = set()
@@ -145,7 +147,7 @@ def get_objects(store: ObjectStore, path: str, to: Path, *, substring: str = "",
     folder = folder_name(path)
     names = [item.name for item in store.walk(folder) if substring in item.name]
     if not names:
-        raise InputError(f"{store}: there is no object at {path or '/'}")
+        raise InputError(f"{store}: there is no object at {brief(path) or '/'}")
 
     def place(name: str) -> Path:
         rest = clean_name(name)[len(folder) :].strip("/")

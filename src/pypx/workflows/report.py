@@ -8,9 +8,9 @@ from datetime import date
 from typing import Any
 
 from pypx.errors import InputError
+from pypx.model.found import FindResult, SeriesFound, StudyFound
 from pypx.model.identifiers import UID
 from pypx.model.jsontext import JsonTextError, parse_json
-from pypx.model.outcomes import FindResult, SeriesFound, StudyFound
 
 SERIES_STATUS = "seriesStatus"
 """The one tag that is no DICOM keyword: the status line of a series."""

@@ -2,6 +2,10 @@
 
 Some PACS stop at 100, 200 or 500 answers, with status A700 or in silence.  A query that ends at such a number, or with
 such a status, is repeated for two parts of its range of dates, these for theirs, down to a day, and a day by modality.
+
+Where only the number is suspicious, which is mostly chance, the first parts are asked for nothing but UIDs: what a PACS
+takes its time for is counting what belongs to a study.  If the UIDs are those that are known, all is well; if not, or
+if the PACS fails, the same parts are asked for with all attributes.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from pypx.model.found import Completeness
 from pypx.model.identifiers import is_uid
-from pypx.model.outcomes import Completeness
 from pypx.workflows.answers import Answer, value_of
 from pypx.workflows.querying import Reply
 
@@ -72,11 +76,12 @@ class StudyParts:
         self._pending: list[_Part] = []
         self._take(self._root, reply)
         self._judge([self._root])
+        self._probing = not self._root.failed
 
     @property
     def pending(self) -> list[Mapping[str, str]]:
         """The keys of the parts to be asked for next."""
-        return [part.keys for part in self._pending]
+        return [_for_uids(part.keys) if self._probing else part.keys for part in self._pending]
 
     @property
     def answers(self) -> list[Answer]:
@@ -97,6 +102,10 @@ class StudyParts:
 
     def take(self, replies: Sequence[Reply]) -> None:
         """Take the replies to `pending`, in its order."""
+        if self._probing:
+            self._probing = False
+            if not self._known(replies):
+                return  # what is pending stays so, with all attributes
         asked, self._pending = self._pending, []
         for part, reply in zip(asked, replies, strict=True):
             self._take(part, reply)
@@ -104,6 +113,15 @@ class StudyParts:
         barren = all(part.failed and not part.found for part in asked)
         self._barren = self._barren + 1 if barren else 0
         self._judge([part for parent in parents for part in self._suspects(parent)])
+
+    def _known(self, replies: Sequence[Reply]) -> bool:
+        """Whether replies hold UIDs of known studies only; if so, their answers become the whole ones."""
+        for reply in replies:
+            uids = [value_of(answer, "StudyInstanceUID").strip() for answer in reply.answers]
+            if reply.error is not None or not self._root.found.keys() >= set(uids):
+                return False
+            reply.answers = [self._root.found[uid] for uid in uids]
+        return True
 
     def _take(self, part: _Part, reply: Reply) -> None:
         for answer in reply.answers:
@@ -184,6 +202,11 @@ class StudyParts:
 def modalities_of(value: str) -> list[str]:
     """The modalities of a value of several."""
     return [text.strip() for text in value.split("\\") if re.fullmatch(r"[A-Z0-9 _]{1,16}", text.strip())]
+
+
+def _for_uids(keys: Mapping[str, str]) -> dict[str, str]:
+    """The keys of a study query without the attributes that are not matched on, but for the UID."""
+    return {keyword: value for keyword, value in keys.items() if value} | {"StudyInstanceUID": keys["StudyInstanceUID"]}
 
 
 def _middle(low: date | None, high: date | None, found: Sequence[date | None]) -> date | None:

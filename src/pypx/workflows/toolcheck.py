@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pypx.errors import PxError, ToolFailedError
+from pypx.services.children import Child, start
 from pypx.services.dcmtk import Programs
-from pypx.services.process import Child, run, start
+from pypx.services.process import run
 
 _LIMIT_S = 10.0
 _SC_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.7"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pypx.db.layout import Layout
-from pypx.services.process import Child, start
+from pypx.services.children import Child, start
 from pypx.workflows.note import Note
 
 _PROGRAM = (

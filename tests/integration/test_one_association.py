@@ -1,0 +1,93 @@
+"""A PACS that serves one association at a time: what px would ask beside a retrieve, it asks before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pypx.db.layout import Layout
+from pypx.db.smdb import Database
+from pypx.model.identifiers import UID
+from pypx.workflows.ledger import read_ledger
+from scripted_pacs import Journal, Script, ScriptedPacs, make_archive
+from support.listening import Start
+from support.ports import free_port
+from support.pxrun import PxResult, PxRunner
+from support.servers import HOST
+
+LISTENER = "PXLISTEN"
+ARCHIVE = make_archive("one-association", patients=1, studies=1, series=3, instances=4)
+STUDY = ARCHIVE.studies()[0]
+SLOWLY_S = 0.1
+"""Between two answers, so that the questions take longer than to begin the retrieve beside them."""
+
+Beyond = Literal["rejected", "unanswered"]
+Begin = Callable[[Beyond], ScriptedPacs]
+
+
+@pytest.fixture
+def one_at_a_time(listen: Start) -> Iterator[Begin]:
+    """`one_at_a_time("rejected")` begins a PACS that sends to our listener, and so refuses a second association."""
+    started: list[ScriptedPacs] = []
+
+    def begin(beyond: Beyond) -> ScriptedPacs:
+        script = Script(most_associations=1, beyond=beyond, answer_delay_s=SLOWLY_S)
+        port = listen().port
+        started.append(ScriptedPacs(free_port(), "SCRIPTED", {LISTENER: (HOST, port)}, ARCHIVE, script).start())
+        return started[-1]
+
+    try:
+        yield begin
+    finally:
+        for pacs in started:
+            pacs.stop()
+
+
+def run(px: PxRunner, pacs: ScriptedPacs, basemount: Path, *words: str | int) -> PxResult:
+    peer = ("--serverIP", HOST, "--serverPort", pacs.port, "--aec", pacs.aet, "--aet", "PX")
+    limits = ("--timeout", "5", "--acse-timeout", "1", "--dimse-timeout", "20")
+    return px(*words, *peer, *limits, "--move-destination", LISTENER, "--basemount", basemount).ok()
+
+
+def check_retrieved(basemount: Path) -> None:
+    """All is there, and what the PACS has was asked of each series."""
+    database = Database.open(Layout.of_basemount(basemount))
+    for series in STUDY.series:
+        uid = UID(series.SeriesInstanceUID)
+        assert set(database.images(uid)) == set(series.uids)
+        assert set(read_ledger(database, uid).expectation.instances or ()) == set(series.uids)
+
+
+def check_asked(journal: Journal, beyond: Beyond) -> None:
+    """The second association was tried once; no series was asked for twice, and none listed twice."""
+    assert len(journal.associations(beyond)) == 1, "the retrieve was not tried beside the questions"
+    for command, level in (("C-MOVE", "SERIES"), ("C-FIND", "IMAGE")):
+        asked = [one.keys["SeriesInstanceUID"] for one in journal.asked(command, level)]
+        assert sorted(asked) == sorted(series.SeriesInstanceUID for series in STUDY.series)
+    assert max(one.association for one in journal.asked("C-FIND")) < min(
+        one.association for one in journal.asked("C-MOVE")
+    )
+
+
+@pytest.mark.parametrize("beyond", ["rejected", "unanswered"])
+def test_a_move_asks_one_thing_after_the_other(
+    px: PxRunner, one_at_a_time: Begin, basemount: Path, beyond: Beyond
+) -> None:
+    pacs = one_at_a_time(beyond)
+    result = run(px, pacs, basemount, "move", "--StudyInstanceUID", STUDY.StudyInstanceUID)
+    assert "limit" not in result.stderr, "the trouble was told, though there was none in the end"
+    check_retrieved(basemount)
+    check_asked(pacs.wait_quiet(), beyond)
+
+
+def test_a_find_that_retrieves_asks_one_thing_after_the_other(
+    px: PxRunner, one_at_a_time: Begin, basemount: Path
+) -> None:
+    pacs = one_at_a_time("rejected")
+    words = ("find", "--StudyInstanceUID", STUDY.StudyInstanceUID, "--then", "retrieve")
+    run(px, pacs, basemount, *words)
+    check_retrieved(basemount)
+    check_asked(pacs.wait_quiet(), "rejected")
