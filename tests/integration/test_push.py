@@ -40,6 +40,7 @@ from support.corpus import Corpus, CorpusFile, make_series
 from support.dicom import read, values
 from support.ports import free_port, wait_until
 from support.servers import HOST, Orthanc, StorescpSink
+from support.silent import mute_peer
 from support.swift_server import SwiftServer
 
 OPTIONS = PushOptions("CLINIC")
@@ -596,6 +597,12 @@ def test_pacs_that_rejects_us_stops_the_push(small: Mixed, storescp_sink: Callab
 def test_pacs_that_is_not_there_stops_the_push(small: Mixed) -> None:
     with pytest.raises(PeerUnreachableError):
         push(small, node("NOBODY", free_port()))
+
+
+def test_a_web_server_is_no_pacs_to_push_to(small: Mixed) -> None:
+    with mute_peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port, pytest.raises(PeerUnreachableError) as failure:
+        push(small, node("NOBODY", port))
+    assert "answers, but not in DICOM; check the port" in str(failure.value)
 
 
 def test_push_to_a_pacs_leaves_the_record_of_the_store(

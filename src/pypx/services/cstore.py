@@ -180,6 +180,8 @@ def _failed_association(node: PacsNode, text: str) -> PeerRejectedError | PeerUn
         return PeerRejectedError(
             f"{node} rejected the association; check the AE title of the PACS (--aec), and that it knows ours (--aet)"
         )
+    if "Unrecognized PDU type" in text:
+        return PeerUnreachableError(f"{node} answers, but not in DICOM; check the port")
     advice = next((advice for part, advice in _ADVICE.items() if part in text), "check host and port")
     return PeerUnreachableError(f"no association with {node}: {text.rpartition(': ')[2][:120]}; {advice}")
 
