@@ -223,6 +223,28 @@ def test_passwords_that_others_may_read_are_taken_from_them(
     assert len(caplog.records) == 1, "it is said once"
 
 
+@pytest.mark.parametrize("loose", [0o777, 0o770, 0o1777])
+def test_nobody_else_may_exchange_a_file_with_passwords(
+    keys: ServiceKeys, layout: Layout, caplog: pytest.LogCaptureFixture, loose: int
+) -> None:
+    write(layout, "cube", {"a": CUBE}).chmod(0o600)
+    layout.services.chmod(loose)
+    assert keys.entry("cube", "a") == CUBE
+    assert mode(layout.services) & 0o777 == 0o700
+    assert "others could replace the files that hold passwords; it is chmod 700 now" in caplog.text
+
+
+@pytest.mark.parametrize("loose", [0o755, 0o750])
+def test_a_directory_that_others_may_only_look_into_stays(
+    keys: ServiceKeys, layout: Layout, caplog: pytest.LogCaptureFixture, loose: int
+) -> None:
+    write(layout, "cube", {"a": CUBE}).chmod(0o600)
+    layout.services.chmod(loose)
+    assert keys.entry("cube", "a") == CUBE
+    assert mode(layout.services) == loose
+    assert not caplog.records
+
+
 def test_without_passwords_files_stay_as_they_are(keys: ServiceKeys, layout: Layout) -> None:
     path = write(layout, "pacs", {"a": PACS})
     path.chmod(0o644)

@@ -1,8 +1,9 @@
 """Named PACS, storage, CUBE, Swift and telemetry entries: ``<BASEMOUNT>/services/<kind>.json``.
 
 Each file maps a name to an object.  They hold passwords: files are 0600 in a directory of 0700.  One that holds
-passwords and that others may read, as pypx leaves them, is made 0600 when it is read, if this user may do that; if
-not, it is refused, but with ``PX_ALLOW_LOOSE_SERVICES=1`` in the environment, which leaves all files as they are.
+passwords and that others may read, as pypx leaves them, is made 0600 when it is read, and its directory 0700 if others
+may write there, if this user may do that; if not, it is refused, but with ``PX_ALLOW_LOOSE_SERVICES=1`` in the
+environment, which leaves all files as they are.
 """
 
 from __future__ import annotations
@@ -57,8 +58,12 @@ class ServiceKeys:
         table = read_table(path) or {}
         if table and os.environ.get(ALLOW_LOOSE, "") not in ("1", "yes", "true"):
             with os_errors("read", path):
-                if _is_loose(path) and _masked_table(table) != table:
-                    _tighten(path)
+                loose, replaceable = _is_loose(path), bool(path.parent.stat().st_mode & 0o022)
+                if (loose or replaceable) and _masked_table(table) != table:
+                    if replaceable:
+                        _tighten(path.parent, "others could replace the files that hold passwords", "700")
+                    if loose:
+                        _tighten(path, "other users have access to the passwords in it", "600")
         return table
 
     def set(self, kind: str, entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,8 +192,8 @@ def _is_loose(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077)
 
 
-def _tighten(path: Path) -> None:
-    """Take a file that holds passwords away from group and others, and say so.
+def _tighten(path: Path, why: str, mode: str) -> None:
+    """Take a file that holds passwords, or the directory of it, away from group and others, and say so.
 
     Raises
     ------
@@ -198,14 +203,11 @@ def _tighten(path: Path) -> None:
         path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o7700)
     except OSError as error:
         raise DatabaseError(
-            f"{path}: holds passwords, and other users have access to it; chmod 600 it as its owner, or set"
-            f" {ALLOW_LOOSE}=1 to use it as it is"
+            f"{path}: {why}; chmod {mode} it as its owner, or set {ALLOW_LOOSE}=1 to use it as it is"
         ) from error
     import logging  # noqa: PLC0415 - kept out of start-up
 
-    logging.getLogger(__name__).warning(
-        "%s held passwords that other users could read: it is chmod 600 now (%s=1 leaves it)", path, ALLOW_LOOSE
-    )
+    logging.getLogger(__name__).warning("%s: %s; it is chmod %s now (%s=1 leaves it)", path, why, mode, ALLOW_LOOSE)
 
 
 def _masked_table(table: Mapping[str, Any]) -> dict[str, Any]:
