@@ -36,8 +36,8 @@ def hanging_peer(stage: Stage, identity: Identity | None = None) -> Iterator[int
             if context is not None and stage != "connected":
                 connection = context.wrap_socket(connection, server_side=True)
             held.append(connection)
-            for answer in (_accepted, _echoed)[: _ANSWERED.get(stage, 0)]:
-                connection.sendall(answer(_pdu(connection)))
+            for answer in (accepted, _echoed)[: _ANSWERED.get(stage, 0)]:
+                connection.sendall(answer(pdu(connection)))
             while connection.recv(4096):
                 pass  # whatever is sent, it is taken
 
@@ -75,7 +75,7 @@ def _fill(address: tuple[str, int]) -> Iterator[socket.socket]:
         yield waiting
 
 
-def _pdu(connection: socket.socket) -> bytes:
+def pdu(connection: socket.socket) -> bytes:
     head = _read(connection, _HEAD)
     return head + _read(connection, struct.unpack(">L", head[2:])[0])
 
@@ -101,7 +101,7 @@ def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[4 + length :]
 
 
-def _accepted(request: bytes) -> bytes:
+def accepted(request: bytes) -> bytes:
     """The A-ASSOCIATE-AC to a request: every context, in its first transfer syntax (PS3.8 9.3.3)."""
     body = request[_HEAD : _HEAD + _FIXED] + _item(0x10, b"1.2.840.10008.3.1.1.1")
     for kind, data in _items(request[_HEAD + _FIXED :]):

@@ -10,7 +10,14 @@ from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError
 from pypx.model.identifiers import AETitle
 from pypx.model.outcomes import SubOperations
 from pypx.model.peers import PacsNode
-from pypx.services.dcmtk_log import DcmtkLog, FinalResponse, PeerBusyError, PeerSilentError, ServiceRefusedError
+from pypx.services.dcmtk_log import (
+    DcmtkLog,
+    FinalResponse,
+    PeerBusyError,
+    PeerFloodError,
+    PeerSilentError,
+    ServiceRefusedError,
+)
 
 LOGS = Path(__file__).parent / "dcmtk_logs"
 NODE = PacsNode("127.0.0.1", 104, AETitle("SCRIPT"), AETitle("PX"), AETitle("PX"))
@@ -88,7 +95,7 @@ FAILURES: list[tuple[str, type[PxError], str]] = [
 @pytest.mark.parametrize(("name", "kind", "text"), FAILURES)
 def test_failures_are_told_apart(name: str, kind: type[PxError], text: str) -> None:
     log, _ = read(name)
-    failure = log.failure(NODE, "findscu", 0, timed_out=False)
+    failure = log.failure(NODE, "findscu", 0, within_s=None)
     assert type(failure) is kind
     assert text in str(failure)
     assert "\n" not in str(failure)
@@ -97,7 +104,7 @@ def test_failures_are_told_apart(name: str, kind: type[PxError], text: str) -> N
 @pytest.mark.parametrize("name", ["find-success", "find-a700-in-second", "move-success-warning-unknown-destination"])
 def test_a_failing_status_is_no_failure_of_the_conversation(name: str) -> None:
     log, _ = read(name)
-    assert log.failure(NODE, "findscu", 69, timed_out=False) is None
+    assert log.failure(NODE, "findscu", 69, within_s=None) is None
 
 
 @pytest.mark.parametrize(("name", "requests"), [("find-success", 3), ("find-abort-in-second", 2), ("move-refused", 0)])
@@ -113,18 +120,50 @@ def test_echo_is_judged_by_its_status_not_by_the_exit_code() -> None:
 
 def test_a_program_that_breaks_down_is_a_tool_failure() -> None:
     log, _ = read("find-unreadable-query")
-    failure = log.failure(NODE, "findscu", 1, timed_out=False)
+    failure = log.failure(NODE, "findscu", 1, within_s=None)
     assert isinstance(failure, ToolFailedError)
     assert "nothere" not in str(failure)
-    crashed = read("find-success")[0].failure(NODE, "findscu", -11, timed_out=False)
+    crashed = read("find-success")[0].failure(NODE, "findscu", -11, within_s=None)
     assert isinstance(crashed, ToolFailedError)
     assert "signal 11" in str(crashed)
 
 
 def test_our_own_limit() -> None:
-    assert type(DcmtkLog().failure(NODE, "findscu", -15, timed_out=True)) is PeerUnreachableError
+    assert type(DcmtkLog().failure(NODE, "findscu", -15, within_s=350.0)) is PeerUnreachableError
     log, _ = read("find-success")
-    assert type(log.failure(NODE, "findscu", -15, timed_out=True)) is PeerSilentError
+    assert type(log.failure(NODE, "findscu", -15, within_s=350.0)) is PeerSilentError
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            "E: Find Failed, file: q.dcm:",
+            "E: 0006:020d DIMSE: receiveCommand: cmdSet->read() Failed",
+            "E: 0000:0002 Virtual Memory exhausted",
+        ),
+        (
+            "W: DIMSE Warning: (FINDSCU,X): DIMSE receiveDataSetInMemory: dset->read() Failed (Virtual Memory exhausted)",
+            "E: 0006:020d DIMSE Failed to receive message",
+        ),
+        ("terminate called after throwing an instance of 'St9bad_alloc'", "  what():  std::bad_alloc"),
+    ],
+    ids=["command", "data set", "library"],
+)
+def test_a_peer_that_sends_too_much(lines: tuple[str, ...]) -> None:
+    log = DcmtkLog()
+    for line in ("I: Requesting Association", "I: Association Accepted (Max Send PDV: 16372)", *lines):
+        log.feed(line)
+    failure = log.failure(NODE, "findscu", -6, within_s=None)
+    assert type(failure) is PeerFloodError
+    assert "sent or announced more than fits into the 512 MiB of memory of findscu" in str(failure)
+
+
+def test_what_our_own_limit_says_is_true_of_a_peer_that_never_stops() -> None:
+    log, _ = read("find-success")
+    assert str(log.failure(NODE, "findscu", -15, within_s=350.0)).endswith(
+        "did not finish an answer within 350 s; findscu was ended"
+    )
 
 
 def test_an_interrupted_block_counts_for_nothing() -> None:
@@ -159,8 +198,8 @@ def test_texts_hold_nothing_of_the_log_but_known_words() -> None:
     log = DcmtkLog()
     for line in ("E: Association Request Failed: 0006:031c TCP Initialization Error: DOE^JANE 1234", "E: DOE^JANE"):
         log.feed(line)
-    assert "JANE" not in str(log.failure(NODE, "findscu", 2, timed_out=False))
+    assert "JANE" not in str(log.failure(NODE, "findscu", 2, within_s=None))
     log = DcmtkLog()
     log.feed("I: Association Accepted (Max Send PDV: 16372)")
     log.feed("E: Find Failed, file: DOE^JANE: 0006:0999 DOE^JANE")
-    assert str(log.failure(NODE, "findscu", 0, timed_out=False)).endswith("(DCMTK condition 0006:0999)")
+    assert str(log.failure(NODE, "findscu", 0, within_s=None)).endswith("(DCMTK condition 0006:0999)")

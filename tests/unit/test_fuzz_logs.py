@@ -30,7 +30,9 @@ def test_mutated_logs_say_something_or_nothing() -> None:
             for line in mutator.log(mutator.random.choice(texts)):
                 final = log.feed(line)
                 assert final is None or (0 <= final.status <= 0xFFFF and final.message_id >= 0)
-            failure = log.failure(PEER, "findscu", mutator.random.choice((0, 1, -9)), timed_out=number % 2 == 0)
+            failure = log.failure(
+                PEER, "findscu", mutator.random.choice((0, 1, -9)), within_s=350.0 if number % 2 == 0 else None
+            )
         assert failure is None or isinstance(failure, PxError)
         assert "\n" not in str(failure)
         assert "\x1b" not in str(failure)

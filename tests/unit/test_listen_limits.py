@@ -99,6 +99,10 @@ def test_what_storescp_says(tmp_path: Path) -> None:
             words.writer, b"re SCP Failed: 0006:020a DIMSE_storeProvider: Cannot create file: /x/y\n14 other\n\xff\n"
         )
         assert list(words.heard()) == [(13, Refused.CREATE)]
+        os.write(
+            words.writer, b"15 DIMSE failure (aborting association): 0006:020d\n15 0000:0002 Virtual Memory exhausted\n"
+        )
+        assert list(words.heard()) == [(15, Refused.MEMORY)]
         os.write(words.writer, b"x" * 60_000)
         assert list(words.heard()) == []
         assert len(words._rest) < 10_000, "what never ends is cut"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -153,6 +154,31 @@ def test_another_thread_can_end_it() -> None:
     timer.join()
     assert ended.value.value.timed_out
     assert ended.value.value.seconds < 10
+
+
+@pytest.mark.parametrize(("size", "returncode"), [(20, 0), (200, 1)])
+def test_a_program_gets_so_much_memory_and_no_more(size: int, returncode: int) -> None:
+    """The limit comes just after the start: the program asks for the memory when it has it."""
+    code = (
+        "import resource, time\nwhile resource.getrlimit(resource.RLIMIT_DATA)[0] < 0: time.sleep(0.01)\n"
+        f"print(len(bytes({size} << 20)))"
+    )
+    done = process.run(python(code), idle_s=20, memory_bytes=100 << 20)
+    assert done.returncode == returncode
+    assert ("MemoryError" in done.stderr) == bool(returncode)
+
+
+def test_limits_of_a_program_are_soft_and_it_leaves_no_core() -> None:
+    child = children.start(python("import time; time.sleep(60)"))
+    try:
+        child.limit_memory(process.MEMORY_BYTES)
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        assert resource.prlimit(child.pid, resource.RLIMIT_DATA) == (process.MEMORY_BYTES, hard)
+        assert resource.prlimit(child.pid, resource.RLIMIT_CORE)[0] == 0
+    finally:
+        child.kill()
+        child.wait()
+    child.limit_memory(process.MEMORY_BYTES)  # it is gone: nothing happens
 
 
 def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:

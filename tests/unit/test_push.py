@@ -14,7 +14,8 @@ from pypx.model.identifiers import UID
 from pypx.model.outcomes import FailedFile, PushedFile, PushOutcome
 from pypx.model.packpath import DEFAULT_TEMPLATES, PYPX_PUSH_TEMPLATES, pack_path
 from pypx.model.records import SeriesRef
-from pypx.services.cstore import _NO_ASSOCIATION, _Run, _statuses
+from pypx.services.cstore import _NO_ASSOCIATION, _Run, _statuses, memory_for
+from pypx.services.process import MEMORY_BYTES
 from pypx.workflows.carriers import Brake
 from pypx.workflows.pushlog import Target, push_records, record_push
 from pypx.workflows.pushplan import Wanted, check_pacs_name, make_plan, recorded_folder, templates_for
@@ -190,6 +191,27 @@ DIMSE Status  : <not sent>
 Status Summary
 --------------
 """
+
+
+def test_dcmsend_gets_memory_for_the_files_it_sends(tmp_path: Path) -> None:
+    """64 bytes of memory for each of the largest; 4 GiB for what a deflated one may become."""
+    small, large, deflated = (tmp_path / name for name in ("small", "large", "deflated"))
+    small.write_bytes(bytes(10))
+    large.write_bytes(bytes(5000))
+    deflated.write_bytes(bytes(200) + b"1.2.840.10008.1.2.1.99" + bytes(10))
+    assert memory_for([]) == MEMORY_BYTES
+    assert memory_for([small, large]) == MEMORY_BYTES + 64 * 5000
+    assert memory_for([small, deflated]) == MEMORY_BYTES + 64 * 232 + (4 << 30)
+    assert memory_for([tmp_path / "none"]) > 64 * (4 << 30)
+
+
+def test_a_pacs_that_sends_too_much_is_not_told_by_its_condition() -> None:
+    run = _Run(names={Path("/data/1"): "000001.dcm"})
+    run.feed("E: Failed receiving DIMSE response: 0006:020d DIMSE: receiveCommand: cmdSet->read() Failed")
+    before = run.flooded
+    run.feed("E: 0000:0002 Virtual Memory exhausted")
+    assert (before, run.flooded) == (False, True)
+    assert run.answer(Path("/data/1")).status.endswith("no memory for what the PACS sent or announced")
 
 
 def test_report_of_dcmsend_is_read_instance_by_instance() -> None:

@@ -9,10 +9,9 @@ import os
 import resource
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from pypx.services.process import DEVNULL, Running, find_program, popen, signal_group, wait
+from pypx.services.process import DEVNULL, Running, find_program, limit, limit_memory, popen, signal_group, wait
 
 
 class Child:
@@ -43,17 +42,15 @@ class Child:
 
     def limit_open_files(self, number: int | None) -> None:
         """Let it open no further file while it has `number` or more (prlimit(2), Linux); ``None``: as many as ever."""
-        self._limit(resource.RLIMIT_NOFILE, number)
+        limit(self.pid, resource.RLIMIT_NOFILE, number)
 
     def limit_file_size(self, size: int) -> None:
         """Let its files grow to `size` bytes at most; a write beyond fails with EFBIG (prlimit(2), Linux)."""
-        self._limit(resource.RLIMIT_FSIZE, size)
+        limit(self.pid, resource.RLIMIT_FSIZE, size)
 
-    def _limit(self, which: int, soft: int | None) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            hard = resource.prlimit(self.pid, which)[1]
-            beyond = soft is None or (hard != resource.RLIM_INFINITY and soft > hard)
-            resource.prlimit(self.pid, which, (hard if beyond or soft is None else soft, hard))
+    def limit_memory(self, size: int) -> None:
+        """Let it fill `size` bytes of memory at most; see :func:`pypx.services.process.limit_memory`."""
+        limit_memory(self.pid, size)
 
     def pidfd(self) -> int:
         """A new file descriptor that becomes readable when it ends (pidfd_open(2), Linux); the caller closes it."""

@@ -18,7 +18,7 @@ from pypx.errors import PeerRejectedError, PeerUnreachableError, StorageError, T
 from pypx.model.pacs import PacsNode
 from pypx.services import process
 from pypx.services.dcmtk import Limits, Programs, addressed, line
-from pypx.services.dcmtk_log import PeerSilentError
+from pypx.services.dcmtk_log import PeerFloodError, PeerSilentError, tells_of_memory, too_much, unfinished
 from pypx.services.scratch import scratch_folder
 
 _SUCCESS = "0x0000"
@@ -32,6 +32,11 @@ _ADVICE = {
     "unknown host": "check the host name",
 }
 _SILENCE = "DIMSE No data available"
+_NO_MEMORY = "no memory for what the PACS sent or announced"
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_INFLATED_BYTES = 4 << 30
+_HEAD_BYTES = 1 << 14
+_ELEMENTS = 64
 _MAX_BROKEN = 6
 
 
@@ -76,6 +81,7 @@ def send(
     ------
     PeerUnreachableError, PeerRejectedError : no association, nothing was sent
     PeerSilentError : the PACS fell silent before it had answered anything
+    PeerFloodError : it sent more than fits into memory, likewise, or so that dcmsend broke down
     StorageError : the temporary directory cannot be used
     ToolMissingError, ToolFailedError : dcmsend cannot be started, or made no report
     """
@@ -86,6 +92,8 @@ def send(
         run = _run(node, left, limits, programs, on_answer)
         if run.silent and not answers and not any(run.answer(file).ok for file in left):
             raise PeerSilentError(f"{node} took the association and sent nothing within the time limit; push later")
+        if run.flooded and not answers and not any(run.answer(file).ok for file in left):
+            raise PeerFloodError(too_much(node, "dcmsend", memory_for(files)))
         for file in left:
             answer = run.answer(file)
             if answer.ok or not run.broken or run.statuses.get(file, "").startswith("0x"):
@@ -97,7 +105,7 @@ def send(
                 tries[culprit] = tries.get(culprit, 0) + 1
                 if tries[culprit] > 1:
                     answers[culprit] = run.answer(culprit)
-            if broken >= _MAX_BROKEN or run.silent:
+            if broken >= _MAX_BROKEN or run.silent or run.flooded:
                 answers.update((file, run.answer(file)) for file in left if file not in answers)
     return tuple(answers[file] for file in files)
 
@@ -118,6 +126,8 @@ class _Run:
             self.no_association = found[1]
         elif found := _REFUSED_FILE.fullmatch(line):
             self.refused[Path(found[1]).name] = found[2]
+        elif tells_of_memory(line):
+            self.broken = _NO_MEMORY
         elif not self.broken and (found := _BROKEN.fullmatch(line)):
             self.broken = found[1]
 
@@ -125,6 +135,11 @@ class _Run:
     def silent(self) -> bool:
         """Whether the association broke off because the PACS said nothing."""
         return self.broken.startswith(_SILENCE)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether there was no memory for what the PACS sent."""
+        return self.broken == _NO_MEMORY
 
     def answer(self, file: Path) -> StoreAnswer:
         """What became of a file."""
@@ -158,21 +173,45 @@ def _run(
             run.names = {file: link.name for file, link in zip(files, links, strict=True)}
             with line(node, limits) as way:
                 argv = _argv(way.node, report, limits, programs)
-                done = process.run([*argv, *map(str, links)], idle_s=limits.idle_s, on_line=on_line)
+                argv += map(str, links)
+                memory = memory_for(files)
+                done = process.run(argv, idle_s=limits.idle_s, on_line=on_line, memory_bytes=memory)
             text = report.read_text("utf-8", "replace") if report.exists() else None
     except OSError as error:
         raise StorageError(
             f"{node}: cannot prepare sending: {error.strerror}; check {tempfile.gettempdir()}"
         ) from error
     if done.timed_out:
-        raise PeerSilentError(f"{node} fell silent; dcmsend was ended, and what it had sent is not known; push again")
+        silence = unfinished(node, "dcmsend", limits.idle_s)
+        raise PeerSilentError(f"{silence}, and what it had sent is not known; push again")
     if run.no_association:
         raise way.failure or _failed_association(node, run.no_association)
+    if text is None and run.flooded:
+        raise PeerFloodError(f"{too_much(node, 'dcmsend', memory)}, and what it had sent is not known; push again")
     if text is None and len(run.refused) < len(files):
         raise ToolFailedError(f"dcmsend ended with exit status {done.returncode} and no report; px needs DCMTK 3.6.7")
     statuses = _statuses(text or "")
     run.statuses = {file: statuses.get(name, "") for file, name in run.names.items()}
     return run
+
+
+def memory_for(files: Sequence[Path]) -> int:
+    """How much memory dcmsend may fill, bytes: more than it needs for any of these files, which it sends in turn.
+
+    Values stay in the file, but each element costs some 200 bytes (of 8 in the file), and what is deflated is inflated
+    as a whole (up to 4 GiB, as far as px inflates).
+    """
+    try:
+        largest = max((file.stat().st_size for file in files), default=0)
+        deflated = any(map(_is_deflated, files))
+    except OSError:  # dcmsend says which and why
+        largest, deflated = _INFLATED_BYTES, True
+    return process.MEMORY_BYTES + _ELEMENTS * largest + (_INFLATED_BYTES if deflated else 0)
+
+
+def _is_deflated(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return _DEFLATED in stream.read(_HEAD_BYTES)
 
 
 def _failed_association(node: PacsNode, text: str) -> PeerRejectedError | PeerUnreachableError:

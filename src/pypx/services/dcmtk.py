@@ -143,7 +143,8 @@ def echo(node: PacsNode, limits: Limits, programs: Programs) -> float:
         return done.seconds
     if log.echo_status is not None:
         raise PeerFailedError(f"{node} answered the C-ECHO with {log.echo_status!r} instead of Success")
-    failure = way.failure or log.failure(node, "echoscu", done.returncode, timed_out=done.timed_out)
+    within_s = limits.idle_s if done.timed_out else None
+    failure = way.failure or log.failure(node, "echoscu", done.returncode, within_s=within_s)
     raise failure or PeerFailedError(f"{node} did not answer the C-ECHO")
 
 
@@ -247,5 +248,6 @@ def _converse(
             lines.close()
     if len(log.finals) == len(files):
         return None
-    failure = way.failure or log.failure(talk.node, Path(program).name, done.returncode, timed_out=done.timed_out)
+    within_s = talk.limits.idle_s if done.timed_out else None
+    failure = way.failure or log.failure(talk.node, Path(program).name, done.returncode, within_s=within_s)
     return failure or PeerFailedError(f"{talk.node} ended the association before it had answered all requests")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError, PxError, ToolFailedError
 from pypx.model.pacs import PacsNode
 from pypx.model.suboperations import SubOperations
+from pypx.services.process import MEMORY_BYTES
 
 _FINAL = re.compile(r"I: Received Final (?:Find|Move) Response")
 _BEGIN = re.compile(r"D: =+ INCOMING DIMSE MESSAGE =+")
@@ -27,10 +28,15 @@ _CONDITION = r"\b([0-9a-f]{4}:[0-9a-f]{4}) (.{0,200})"
 _REJECTED = r"[EF]: Result: (Rejected \w{1,20}), Source: ([A-Za-z ()]{1,60})"
 _REASON = r"[EF]: Reason: ([A-Za-z ()]{1,60})"
 _PLAIN_TEXT = r"[A-Za-z ]{1,60}"
+_NO_MEMORY = ("Virtual Memory exhausted", "bad_alloc")  # a status of dcmdata; the last words of the C++ library
 
 
 class PeerSilentError(PeerFailedError):
     """The peer took a request and sent nothing within the time limit; what it does with the request is unknown."""
+
+
+class PeerFloodError(PeerFailedError):
+    """The peer sent or announced more in one message than a program may hold."""
 
 
 class PeerBusyError(PeerRejectedError):
@@ -76,6 +82,7 @@ class DcmtkLog:
         self._reason = ""
         self._no_context = False
         self._condition: tuple[str, str] | None = None
+        self._no_memory = False
 
     def feed(self, line: str) -> FinalResponse | None:
         """Take one line; the final response that it completes, if any."""
@@ -83,6 +90,8 @@ class DcmtkLog:
             return self._debug(line) if self._awaited else None
         if line.startswith("I: "):
             self._info(line)
+        elif tells_of_memory(line):
+            self._no_memory = True
         elif line.startswith(("E: ", "F: ")):
             self._error(line)
         return None
@@ -124,13 +133,14 @@ class DcmtkLog:
         elif self._condition is None and (found := re.search(_CONDITION, line)):
             self._condition = (found[1], found[2])
 
-    def failure(self, peer: PacsNode, program: str, returncode: int, *, timed_out: bool) -> PxError | None:
+    def failure(self, peer: PacsNode, program: str, returncode: int, *, within_s: float | None) -> PxError | None:
         """Why the conversation ended early, in one line; ``None`` if the log tells of no trouble.
 
         Parameters
         ----------
         peer, program : how the text names them
-        returncode, timed_out : how the program ended
+        returncode : how the program ended
+        within_s : the limit of ours that ended it, seconds; ``None``: none did
         """
         if self._rejected or self._reason:
             busy = self._rejected is not None and "Transient" in self._rejected[0]
@@ -138,16 +148,37 @@ class DcmtkLog:
             return kind(_rejection(peer, self._rejected, self._reason))
         if self._no_context:
             return ServiceRefusedError(f"{peer} took the association but does not offer what {program} asks for")
-        if self._condition is not None:
-            code, text = self._condition
-            return _during(peer, code) if self.accepted else _before(peer, code, text)
-        if timed_out:
+        if self._no_memory or self._condition is not None:
+            return self._broken(peer, program)
+        if within_s is not None:
             silent = PeerSilentError if self.accepted else PeerUnreachableError
-            return silent(f"{peer} fell silent; {program} was ended")
+            return silent(unfinished(peer, program, within_s))
         if returncode < 0 or (returncode and not self.requested):
             how = f"was ended by signal {-returncode}" if returncode < 0 else f"ended with exit status {returncode}"
             return ToolFailedError(f"{program} {how} before it was done; px needs DCMTK 3.6.7 or later")
         return None
+
+    def _broken(self, peer: PacsNode, program: str) -> PxError:
+        """What ended the conversation."""
+        code, text = self._condition or ("", "")
+        if self._no_memory:
+            return PeerFloodError(too_much(peer, program, MEMORY_BYTES))
+        return _during(peer, code) if self.accepted else _before(peer, code, text)
+
+
+def tells_of_memory(line: str) -> bool:
+    """Whether a line of a log says that the program got no more memory."""
+    return any(words in line for words in _NO_MEMORY)
+
+
+def too_much(peer: PacsNode, program: str, memory_bytes: int) -> str:
+    """What came of a program that got no more memory: no answer in DICOM needs so much."""
+    return f"{peer} sent or announced more than fits into the {memory_bytes >> 20} MiB of memory of {program}"
+
+
+def unfinished(peer: PacsNode, program: str, within_s: float) -> str:
+    """What came of a program that said nothing for so long: its peer may be silent, or send one answer without end."""
+    return f"{peer} did not finish an answer within {within_s:g} s; {program} was ended"
 
 
 def _is_number(text: str) -> bool:

@@ -29,6 +29,12 @@ DEVNULL = subprocess.DEVNULL
 Running = subprocess.Popen[bytes]
 """A program that was started."""
 
+MEMORY_BYTES = 512 << 20
+"""How much memory a program may fill (RLIMIT_DATA): DCMTK holds a whole message, and would hold one without end.
+
+With an answer of 64 MiB, the longest px reads, findscu needs 400 MiB (3.6.7).
+"""
+
 _GRACE_S = 2.0
 _POLL_S = 0.25
 _GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
@@ -116,6 +122,7 @@ def run(
     idle_s: float,
     total_s: float | None = None,
     on_line: Callable[[str], object] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Finished:
     """Run a program to its end.
 
@@ -125,13 +132,14 @@ def run(
     idle_s : end it after so many seconds without output
     total_s : end it after so many seconds altogether
     on_line : gets each line of stderr, without its newline, as it comes
+    memory_bytes : how much memory it may fill
 
     Raises
     ------
     ToolMissingError : the program is not there
     ToolFailedError : it could not be started
     """
-    lines = stream(argv, idle_s=idle_s, total_s=total_s)
+    lines = stream(argv, idle_s=idle_s, total_s=total_s, memory_bytes=memory_bytes)
     try:
         while True:
             line = next(lines)
@@ -145,7 +153,12 @@ def run(
 
 
 def stream(
-    argv: Sequence[str], *, idle_s: float, total_s: float | None = None, stop: Event | None = None
+    argv: Sequence[str],
+    *,
+    idle_s: float,
+    total_s: float | None = None,
+    stop: Event | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Generator[str, None, Finished]:
     """Run a program, yielding the lines of its stderr as they come; returns a :class:`Finished`.
 
@@ -161,6 +174,7 @@ def stream(
     with closing(Tether()) as tether:
         child = popen(command, DEVNULL, subprocess.PIPE, subprocess.PIPE, pass_fds=tether.inherited)
         tether.tie(child.pid)
+        limit_memory(child.pid, memory_bytes)
         reader = OutputReader(child.stdout, child.stderr)
         _running.add(child)
         try:
@@ -240,6 +254,27 @@ def popen(
         )
     except (OSError, ValueError) as error:
         raise ToolFailedError(f"{command[0]} could not be started: {error}") from error
+
+
+def limit_memory(pid: int, size: int) -> None:
+    """Let a program fill `size` bytes of memory at most, beyond which it gets none, and leave no core file (Linux).
+
+    RLIMIT_DATA counts what it fills, RLIMIT_AS would count the libraries as well.  A core would hold what was received.
+    """
+    import resource  # noqa: PLC0415 - a third of a millisecond, while the program is being loaded
+
+    limit(pid, resource.RLIMIT_DATA, size)
+    limit(pid, resource.RLIMIT_CORE, 0)
+
+
+def limit(pid: int, which: int, soft: int | None) -> None:
+    """Set a limit of a program (prlimit(2), Linux); ``None``: as far as it may go, as is what lies beyond that."""
+    import resource  # noqa: PLC0415 - see above
+
+    with suppress(ProcessLookupError, PermissionError):
+        hard = resource.prlimit(pid, which)[1]
+        beyond = soft is None or (hard != resource.RLIM_INFINITY and soft > hard)
+        resource.prlimit(pid, which, (hard if beyond or soft is None else soft, hard))
 
 
 def signal_group(child: Running, number: signal.Signals) -> None:

@@ -23,7 +23,7 @@ from pypx.model.outcomes import FailedFile, PushedFile
 from pypx.model.peers import PacsNode
 from pypx.services.cstore import send
 from pypx.services.dcmtk import Limits, Programs
-from pypx.services.dcmtk_log import PeerSilentError
+from pypx.services.dcmtk_log import PeerFloodError, PeerSilentError
 from pypx.services.storage import (
     NameTooLongError,
     ObjectStore,
@@ -44,8 +44,8 @@ ASSOCIATIONS = 4
 
 BATCH = 64
 _STOPPING = (
-    StorageUnreachableError, PeerUnreachableError, PeerRejectedError, PeerSilentError, ToolMissingError,
-    ToolFailedError,
+    StorageUnreachableError, PeerUnreachableError, PeerRejectedError, PeerSilentError, PeerFloodError,
+    ToolMissingError, ToolFailedError,
 )  # fmt: skip
 _CHANGED = (
     "it is not the file that was pushed before (its MD5 is another): corrupt, or changed; compare them, then push "

@@ -21,6 +21,13 @@ from pypx.workflows.events import EventKind
 from pypx.workflows.pace import Pace
 from pypx.workflows.words import Words
 
+MEMORY_BYTES = 128 << 20
+"""How much memory the storescp of an association may fill.
+
+It holds commands, which a sender can make as long as it likes, and writes data sets to their file as they come; 3 MiB
+are enough for it (DCMTK 3.6.7).
+"""
+
 _BLOCK = 4096
 
 
@@ -115,6 +122,7 @@ def serve(
             pass_fds=(lock, words.writer),
             keep_ignored=True,
         )
+        child.limit_memory(MEMORY_BYTES)
         child.limit_file_size(-(-options.max_object_bytes // _BLOCK) * _BLOCK)
     except (PxError, OSError) as error:
         if pace is not None:

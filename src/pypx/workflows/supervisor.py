@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -16,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from pypx.db.layout import Layout
-from pypx.errors import PxError
+from pypx.errors import PartialError, PxError
 from pypx.workflows import spool
 from pypx.workflows.association import AssociationRequest, Rejection
 from pypx.workflows.door import Door
 from pypx.workflows.events import EventKind, ListenEvent
 from pypx.workflows.room import Room
-from pypx.workflows.serving import ListenOptions, ServedAssociation, serve
+from pypx.workflows.serving import MEMORY_BYTES, ListenOptions, ServedAssociation, serve
 from pypx.workflows.strangers import Strangers
 from pypx.workflows.tlsdoor import tls_door
 from pypx.workflows.words import Refused, Words
@@ -32,6 +33,7 @@ _TICK_S = 0.25
 _CHECK_S = 1.0
 _GRACE_S = 5.0
 _STANDARD_FILES = 3
+_COUNTED = 1_000_000
 
 
 class Supervisor:
@@ -113,13 +115,16 @@ class Supervisor:
                 self._tls.close(at_once=self._stops > 1)
             self._selector.unregister(self._words)
             self._words.close()
-        left = spool.waiting(self._folder, 1_000_000)
+        left = spool.waiting(self._folder, _COUNTED)
+        earlier = spool.left_behind(self._layout.incoming, _COUNTED)  # the lock of our own folder is held
         self._settle_ended(final=True)
-        self._emit(ListenEvent(EventKind.STOPPED, files=left or None))
+        self._emit(ListenEvent(EventKind.STOPPED, files=left or None, earlier=earlier or None))
         if left or self._worker.exit_status:
             raise PxError(
                 f"{left} received files could not be filed; they wait in {self._folder}, the next px listen files them"
             )
+        if earlier:
+            raise PartialError(f"{earlier} files received earlier wait in incoming; the next px listen files them")
 
     def _announce(self) -> None:
         incoming, data = self._layout.incoming, self._layout.data
@@ -202,6 +207,8 @@ class Supervisor:
         if status is None:
             return
         self._hear_words()
+        if status == -signal.SIGABRT:  # the C++ library got no more memory
+            self._beyond_memory(association, "its storescp broke down, most likely at the limit of")
         if association.pidfd is not None:
             self._selector.unregister(association.pidfd)
             os.close(association.pidfd)
@@ -222,10 +229,14 @@ class Supervisor:
                     association.child.kill()
             elif association.pace.stalled():
                 association.pace.cut()
-                reason = f"cut off: no message ended in {self._options.stall_s:g} s, and next to nothing came"
-                self._emit(
-                    _about(EventKind.NOTICE, association.request, association=association.folder.name, reason=reason)
-                )
+                self._notice(association, f"no message ended in {self._options.stall_s:g} s, and next to nothing came")
+            elif association.pace.unanswered(self._options.request_s):
+                association.pace.cut()
+                self._notice(association, f"its request was not answered in {self._options.request_s:g} s")
+
+    def _notice(self, association: ServedAssociation, reason: str) -> None:
+        about, name = association.request, association.folder.name
+        self._emit(_about(EventKind.NOTICE, about, association=name, reason=f"cut off: {reason}"))
 
     def _settle_ended(self, *, final: bool = False) -> None:
         """Report associations whose files are recorded: the worker has removed their folder."""
@@ -249,8 +260,15 @@ class Supervisor:
     def _hear_words(self) -> None:
         for pid, refused in self._words.heard():
             for association in self._running.values():
-                if association.child.pid == pid:
+                if association.child.pid == pid and refused is Refused.MEMORY:
+                    self._beyond_memory(association, "what came, or was announced, did not fit into the")
+                elif association.child.pid == pid:
                     self._refused_object(association, refused)
+
+    def _beyond_memory(self, association: ServedAssociation, what: str) -> None:
+        if EventKind.NOTICE not in association.told:
+            association.told.add(EventKind.NOTICE)
+            self._notice(association, f"{what} {MEMORY_BYTES >> 20} MiB of memory of its storescp")
 
     def _refused_object(self, association: ServedAssociation, refused: Refused) -> None:
         """Tell the first of its kind; a write failed by size if the disk has room for a file of the size allowed."""
@@ -324,7 +342,7 @@ class Supervisor:
         self._worker.kill()
         return (
             f"ended at once: {len(self._running)} associations were cut,"
-            f" {spool.waiting(self._folder, 1_000_000)} received files wait in {self._folder} for the next px listen"
+            f" {spool.waiting(self._folder, _COUNTED)} received files wait in {self._folder} for the next px listen"
         )
 
 

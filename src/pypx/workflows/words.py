@@ -1,4 +1,4 @@
-"""What the programs that serve associations say when they cannot store an object: heard, told apart, never shown.
+"""What the programs that serve associations say when they cannot take what comes: heard, told apart, never shown.
 
 In inetd mode storescp closes its standard error, so a log configuration has it write its errors to a pipe that all
 associations of a listener share.  Its text may hold what a sender chose and is dropped here; what it means goes on.
@@ -20,14 +20,21 @@ from pypx.workflows.spool import ERRORS
 
 _BLOCK = 1 << 16
 _MAX_LINE = 1 << 13
-_LINE = re.compile(rb"(\d{1,10}) .*DIMSE[ _]\w+: Cannot (write to|create) file")
+_LINE = re.compile(
+    rb"(\d{1,10}) (?:.*DIMSE[ _]\w+: Cannot (?=(?:write to|create) file)|0000:0002 )"
+    rb"(write to|create|Virtual Memory exhausted)"
+)
 
 
 class Refused(Enum):
-    """Why storescp answered *out of resources* (DCMTK 3.6.7: dimstore.cc)."""
+    """Why storescp took something not: it answered *out of resources*, or aborted (`MEMORY`).
+
+    DCMTK 3.6.7: dimstore.cc, dcerror.cc.
+    """
 
     WRITE = "write to"
     CREATE = "create"
+    MEMORY = "Virtual Memory exhausted"
 
 
 class Words:
