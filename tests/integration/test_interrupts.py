@@ -397,6 +397,53 @@ def test_it_ends_at_once(stage: Stage, name: str, way: Way) -> None:
         assert again.process.wait(60) == 0, again.stderr
 
 
+# --- the processes that work for a command, and theirs
+
+MARK = "PX_TEST_MARK"
+
+
+def family(mark: str) -> set[int]:
+    """All processes that inherited a variable, children or not."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"{MARK}={mark}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                found.add(int(place.name))
+    return found
+
+
+def semaphores(pids: set[int]) -> set[Path]:
+    """Named semaphores (sem_overview(7)) that these processes have mapped and that have a name still."""
+    found = set()
+    for pid in pids:
+        with suppress(OSError):
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                if "/dev/shm/sem." in line and not line.endswith("(deleted)"):
+                    found.add(Path(line.split()[-1]))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("to_all", [False, True], ids=["alone", "terminal"])
+def test_no_process_and_no_semaphore_is_left(stage: Stage, number: signal.Signals, to_all: bool) -> None:
+    """Nor does any of them say something, as the one that removes semaphores would if it ended first."""
+    mark = f"{os.getpid()}-{number}-{to_all}"
+    argv = ["smdb", "verify", "--deep", "--jobs", "2", "--basemount", str(stage.basemount())]
+    command = Command(Scene(argv, runs("python"), env={MARK: mark}), stage.folder / "home")
+    try:
+        wait_until(lambda: len(command.children("python")) >= 3, "workers begin", pause=0.001)
+        found = wait_until(lambda: semaphores(family(mark)), "they have semaphores", pause=0.001)
+        (os.killpg if to_all else os.kill)(command.process.pid, number)
+        assert command.process.wait(30) == 128 + number, command.stderr
+        wait_until(lambda: not family(mark), f"{family(mark)} are gone", timeout=MOST_S)
+    finally:
+        for pid in family(mark):
+            os.kill(pid, signal.SIGKILL)
+        command.kill()
+    assert not [path for path in found if path.exists()]
+    assert len(command.stderr.splitlines()) <= 1, command.stderr
+
+
 # --- kill -9
 
 

@@ -38,7 +38,7 @@ from support.listening import (
 )
 from support.ports import wait_until
 from support.pxrun import PxRunner
-from support.servers import HOST
+from support.servers import HOST, program
 
 
 def test_the_mixed_corpus_is_filed_byte_for_byte(listen: Start, corpus: Corpus) -> None:
@@ -173,6 +173,60 @@ def test_what_is_no_association_holds_nothing_up(listen: Start, connect: Connect
     listener.wait_for("draining")
     slow.close()
     assert listener.px.process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (request(calling=b" "), "03000000000400010103"),
+        (request(calling=bytes(16)), "03000000000400010103"),
+        (request(calling=b"A\\B"), "03000000000400010103"),
+        (request(called=b" "), "03000000000400010107"),
+        (request(contexts=0), "03000000000400010201"),
+        (request(name=b"n" * 60_000), "03000000000400010201"),
+        (request(calling=b"  lower case"), None),
+    ],
+    ids=["blanks", "NULs", "backslash", "blanks called", "no context", "60 kB", "lower case"],
+)
+def test_what_storescp_would_not_answer_is_rejected(
+    listen: Start, connect: Connect, asked: bytes, answer: str | None
+) -> None:
+    listener = listen("--max-associations", "1")
+    for _ in range(3):
+        connection = connect(listener.port)
+        connection.sendall(asked)
+        if answer is not None:
+            assert connection.recv(100).hex() == answer
+    if answer is None:
+        assert connection.recv(1) in {b"\2", b"\3"}, "taken, or beyond the limit"
+        connection.close()
+        listener.wait_for("association-opened")
+    else:
+        assert echo(listener.port).returncode == 0, "no place is taken"
+        assert len(listener.wait_for("association-rejected", 3)) == 3
+    listener.px.process.send_signal(signal.SIGTERM)
+
+
+MUTE = """#!/bin/sh
+[ "$1" = --version ] && exec {} --version
+exec cat > /dev/null
+"""
+
+
+def test_who_gets_no_answer_loses_the_place(listen: Start, connect: Connect, tmp_path: Path) -> None:
+    mute = tmp_path / "mute"
+    mute.write_text(MUTE.format(program("storescp")))
+    mute.chmod(0o755)
+    listener = listen("--storescp", str(mute))
+    connection = connect(listener.port)
+    connection.settimeout(20)
+    connection.sendall(request())
+    with suppress(ConnectionResetError):
+        assert connection.recv(1) == b"", "closed"
+    (event,) = listener.wait_for("notice")
+    assert event["reason"] == "cut off: its request was not answered in 10 s"
+    listener.wait_for("association-ended")
+    listener.stop()
 
 
 def test_half_open_connections_are_dropped_in_time(listen: Start, connect: Connect) -> None:
@@ -345,6 +399,40 @@ def test_what_a_dead_listener_left_is_filed_and_the_broken_set_aside(
         assert kept.with_name(f"{kept.name}.reason.txt").read_text() == f"{event['reason']}\n"
 
 
+def test_what_a_dead_listener_left_is_filed_before_the_next_one_stops(
+    listen: Start, basemount: Path, tmp_path: Path
+) -> None:
+    corpus = make_series(tmp_path / "series", 300, 4, 4)
+    layout = Layout.of_basemount(basemount)
+    leave_behind(layout, corpus)
+    listen().stop()
+    assert_filed(layout, corpus)
+
+
+NO_TIME = """
+from pypx.workflows import receiver
+receiver._LAST_ADOPTED_S = -1.0
+receiver.Worker._adopt = lambda worker: None
+main = receiver.main
+"""
+"""A worker that does not come to what another listener has left."""
+
+
+def test_what_still_waits_at_the_end_is_counted(listen: Start, px: PxRunner, basemount: Path, tmp_path: Path) -> None:
+    corpus = make_series(tmp_path / "series", 12, SMALL, SMALL)
+    layout = Layout.of_basemount(basemount)
+    leave_behind(layout, corpus)
+    options = ["listen", "--basemount", str(basemount), "--port", "0", "--bind", HOST, "--jsonl", "--min-free", "1M"]
+    running = px.start("-c", PATCHED, NO_TIME, *options, command="python")
+    listener = Listener(running, 0, layout)
+    listener.wait_for("ready")
+    assert running.stop() == 3
+    assert listener.events("stopped") == [{"kind": "stopped", "earlier": 12}]
+    assert running.stderr().endswith("12 files received earlier wait in incoming; the next px listen files them\n")
+    listen().stop()
+    assert_filed(layout, corpus)
+
+
 DEADLY = """
 import os
 from pypx.workflows import filing
@@ -487,6 +575,28 @@ def test_a_missing_storescp_is_named(px: PxRunner, basemount: Path) -> None:
     result = px("listen", "--basemount", basemount, "--port", 0, "--bind", HOST, "--storescp", "/nowhere/storescp")
     assert result.returncode == 20
     assert "apt-get install dcmtk" in result.stderr
+    assert not basemount.exists()
+
+
+@pytest.mark.parametrize("other", ["/bin/true", "echoscu"])
+def test_another_program_than_storescp_is_named(px: PxRunner, basemount: Path, other: str) -> None:
+    result = px("listen", "--basemount", basemount, "--port", 0, "--bind", HOST, "--storescp", other)
+    assert result.returncode == 20
+    assert f"{other} is not DCMTK's storescp" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not basemount.exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--max-object-size", "0"), ("--max-object-size", "0G"), ("--max-backlog", "0"), ("--max-associations", "0"),
+     ("--acse-timeout", "0"), ("--dimse-timeout", "0")],
+)  # fmt: skip
+def test_a_limit_is_not_switched_off(px: PxRunner, basemount: Path, option: tuple[str, str]) -> None:
+    result = px("listen", "--basemount", basemount, "--port", 0, "--bind", HOST, *option)
+    assert result.returncode == 2
+    assert option[0] in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert not basemount.exists()
 
 

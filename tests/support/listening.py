@@ -177,16 +177,16 @@ def echo(port: int, *options: str) -> subprocess.CompletedProcess[str]:
     return run_tool("echoscu", "-v", "-to", "5", "-ta", "5", "-td", "5", *options, HOST, str(port))
 
 
-def request(called: bytes = b"ANY", calling: bytes = b"TEST") -> bytes:
-    """A whole A-ASSOCIATE-RQ for Verification in implicit little endian (PS3.8 9.3.2)."""
+def request(called: bytes = b"ANY", calling: bytes = b"TEST", *, contexts: int = 1, name: bytes = b"T") -> bytes:
+    """A whole A-ASSOCIATE-RQ for Verification in implicit little endian (PS3.8 9.3.2); `name`: of the implementation."""
 
     def item(kind: int, data: bytes) -> bytes:
         return bytes([kind, 0]) + len(data).to_bytes(2, "big") + data
 
     syntaxes = item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
-    user = item(0x51, (16384).to_bytes(4, "big")) + item(0x52, b"1.2.3") + item(0x55, b"T")
+    user = item(0x51, (16384).to_bytes(4, "big")) + item(0x52, b"1.2.3") + item(0x55, name)
     body = b"\0\1\0\0" + called.ljust(16) + calling.ljust(16) + bytes(32)
-    body += item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, b"\1\0\0\0" + syntaxes) + item(0x50, user)
+    body += item(0x10, b"1.2.840.10008.3.1.1.1") + contexts * item(0x20, b"\1\0\0\0" + syntaxes) + item(0x50, user)
     return b"\1\0" + len(body).to_bytes(4, "big") + body
 
 

@@ -30,6 +30,7 @@ _EPILOG = options.epilog(
     2, 20, 40,
     _0="told to stop (SIGTERM, SIGHUP, ^C), and all that was received is filed",
     _1="the port cannot be had, or received files could not be filed",
+    _3="stopped; files that an earlier px listen received still wait for the next one",
 )  # fmt: skip
 
 _LEAST_STALL_S = 60.0  # as long as storescp waits for the rest of a message
@@ -41,6 +42,14 @@ def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     if found is None:
         raise click.BadParameter(f"{value!r} is no size, such as 500M or 20G")
     return int(found[1]) * _UNITS[found[2].upper()]
+
+
+def _some_bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    """As :func:`_bytes`; 0 is refused, for it would let nothing through, or seem to switch the limit off."""
+    size = _bytes(ctx, param, value)
+    if not size:
+        raise click.BadParameter(f"{value!r} is no size of more than 0, such as 500M or 20G")
+    return size
 
 
 def _titles(texts: tuple[str, ...]) -> frozenset[AETitle]:
@@ -128,7 +137,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Any, ...]:
     "max_object",
     default="4G",
     show_default=True,
-    callback=_bytes,
+    callback=_some_bytes,
     metavar="SIZE",
     help="Refuse larger objects (out of resources).",
 )

@@ -1,13 +1,16 @@
 """The first words of an association: who calls whom, and how to say no.
 
-Only the fixed fields of an A-ASSOCIATE-RQ are read, by peeking, so that the program that serves the association still
-finds the whole of it on the socket.
+An A-ASSOCIATE-RQ is read by peeking, so that the program that serves the association still finds the whole of it on
+the socket.  Its titles count; of its items only whether storescp could answer it: to one that it cannot read it says
+nothing, and waits.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -22,16 +25,28 @@ _HEADER_BYTES = 6
 _ASSOCIATE_RQ = 0x01
 _ASSOCIATE_RJ = 0x03
 _MAX_PDU = 1 << 18
+_PADDING = b" \0"
+_AE_TITLE = re.compile(rb"[\x20-\x5b\x5d-\x7e]{1,16}")
+_ITEM = struct.Struct(">BxH")
+_CONTEXT, _USER = 0x20, 0x50
+_TRANSFER_SYNTAX = 0x40
+_NAMES = {_CONTEXT: (0x30, _TRANSFER_SYNTAX), _USER: (0x52, 0x55)}
+_MAX_NAME = 64
+"""Bytes of the syntaxes, and of UID and name of the implementation; storescp reads no longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssociationRequest:
-    """The titles of an A-ASSOCIATE-RQ, the address it came from, and the subject of the peer's certificate, if any."""
+    """The titles of an A-ASSOCIATE-RQ, the address it came from, and the subject of the peer's certificate, if any.
+
+    `flaw`: why it cannot be accepted, whoever it is from.
+    """
 
     calling_aet: str
     called_aet: str
     address: str
     certificate: str | None = None
+    flaw: Rejection | None = None
 
 
 class Caller(NamedTuple):
@@ -47,6 +62,7 @@ class Rejection(Enum):
     CALLED_AE = (1, 1, 7, "called AE title not recognized")
     CALLING_AE = (1, 1, 3, "calling AE title not recognized")
     ADDRESS = (1, 1, 3, "calling address not allowed")
+    MALFORMED = (1, 2, 1, "the request is not as PS3.8 9.3.2 has it, or asks for nothing")
     LOCAL_LIMIT = (2, 3, 2, "local limit exceeded: too many associations")
     NO_ROOM = (2, 3, 1, "temporary congestion: the listener is waiting for room")
     STOPPING = (2, 3, 1, "temporary congestion: the listener is stopping")
@@ -77,11 +93,11 @@ def request_size(head: bytes) -> int | None:
 
 
 def parse_request(head: bytes, address: str) -> AssociationRequest | None:
-    """Read the head of an A-ASSOCIATE-RQ.
+    """Read an A-ASSOCIATE-RQ.
 
     Parameters
     ----------
-    head : the first 74 bytes of the connection
+    head : the first 74 bytes of the connection or more; its items are looked at when all of it is there
     address : of the peer
 
     Returns
@@ -90,16 +106,64 @@ def parse_request(head: bytes, address: str) -> AssociationRequest | None:
 
     References
     ----------
-    PS3.8 9.3.2
+    PS3.8 9.3.2; PS3.5 6.2, VR AE: blanks around a title do not count (nor do NULs, which some send), one of blanks
+    alone is none, nor is one with a backslash or a control character
     """
-    if len(head) < HEAD_BYTES or request_size(head) is None:
+    size = request_size(head)
+    if len(head) < HEAD_BYTES or size is None:
         return None
-    return AssociationRequest(calling_aet=_title(head[26:42]), called_aet=_title(head[10:26]), address=address)
+    called, calling = (field.strip(_PADDING) for field in (head[10:26], head[26:42]))
+    flaw = None
+    if not _AE_TITLE.fullmatch(called):
+        flaw = Rejection.CALLED_AE
+    elif not _AE_TITLE.fullmatch(calling):
+        flaw = Rejection.CALLING_AE
+    elif len(head) >= size and not _well_formed(head[HEAD_BYTES:size]):
+        flaw = Rejection.MALFORMED
+    return AssociationRequest(_title(calling), _title(called), address, flaw=flaw)
+
+
+def _well_formed(items: bytes) -> bool:
+    """Whether storescp answers a request of these items (tried with DCMTK 3.6.7)."""
+    contexts = 0
+    try:
+        for kind, value in _items(items):
+            if kind not in _NAMES:
+                continue
+            parts = list(_items(value[4:] if kind == _CONTEXT else value))
+            if any(part in _NAMES[kind] and len(name) > _MAX_NAME for part, name in parts):
+                return False
+            if kind == _CONTEXT:
+                contexts += 1
+                if not any(part == _TRANSFER_SYNTAX for part, _ in parts):
+                    return False
+    except ValueError:
+        return False
+    return contexts > 0
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and value of the items that fill `data` (PS3.8 9.3.1).
+
+    Raises
+    ------
+    ValueError : they do not
+    """
+    at = 0
+    while at < len(data):
+        if len(data) - at < _ITEM.size:
+            raise ValueError("an item is cut short")
+        kind, length = _ITEM.unpack_from(data, at)
+        at += _ITEM.size
+        if len(data) - at < length:
+            raise ValueError("an item is cut short")
+        yield kind, data[at : at + length]
+        at += length
 
 
 def _title(field: bytes) -> str:
-    """An AE title without its padding; characters that none has come out as ``?``."""
-    text = field.strip(b" \0").decode("ascii", "replace")
+    """An AE title; characters that none has come out as ``?``."""
+    text = field.decode("ascii", "replace")
     return "".join(character if " " <= character <= "~" else "?" for character in text)
 
 
@@ -120,6 +184,8 @@ class AccessRules:
         """Why a request is refused, or ``None``."""
         if not self.lets_in(request.address):
             return Rejection.ADDRESS
+        if request.flaw is not None:
+            return request.flaw
         if self.aet is not None and request.called_aet != self.aet:
             return Rejection.CALLED_AE
         if self.calling_aets and request.calling_aet not in self.calling_aets:

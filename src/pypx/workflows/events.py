@@ -37,7 +37,8 @@ class ListenEvent:
     An association counts as ended when its program has and its files are recorded, so `files` are durable then.
     `exit_status` is that of its storescp, negative for a signal; `seconds` how long that ran.  `new` and `total` count
     the distinct instances of a series: added now, recorded in all.  `refused` counts objects that were answered with
-    *out of resources*: of each association the first is told at once, by the reason it had.  No event names a patient.
+    *out of resources*: of each association the first is told at once, by the reason it had.  `earlier` counts files
+    that an earlier listener received and that still wait.  No event names a patient.
     """
 
     kind: EventKind
@@ -52,6 +53,7 @@ class ListenEvent:
     certificate: str | None = None
     files: int | None = None
     refused: int | None = None
+    earlier: int | None = None
     exit_status: int | None = None
     seconds: float | None = None
     StudyInstanceUID: str | None = None

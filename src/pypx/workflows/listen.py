@@ -14,12 +14,12 @@ from types import FrameType
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.db.tables import make_dirs
-from pypx.services.process import find_program
 from pypx.workflows import spool
 from pypx.workflows.door import listen_on
 from pypx.workflows.events import EventKind, ListenEvent
 from pypx.workflows.serving import ListenOptions
 from pypx.workflows.supervisor import Supervisor
+from pypx.workflows.toolcheck import require_storescp
 
 __all__ = ["EventKind", "ListenEvent", "ListenOptions", "listen"]
 
@@ -38,13 +38,14 @@ def listen(layout: Layout, options: ListenOptions, on_event: Callable[[ListenEve
 
     Raises
     ------
-    ToolMissingError : there is no storescp
+    ToolMissingError : there is no storescp of DCMTK
+    PartialError : all that came is filed, but not all that an earlier listener had received
     InputError : TLS is asked for, and certificate or key cannot be used
     DatabaseError : the BASEMOUNT cannot be written
     PxError : the port cannot be had; or a second signal ended the listener at once; or files are left in the spool
         because they could not be filed
     """
-    find_program(options.programs.storescp)
+    require_storescp(options.programs)
     if options.tls is not None:
         from pypx.services.tlscontext import server_context  # noqa: PLC0415 - ssl is loaded for those who need it
 

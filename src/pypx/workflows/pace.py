@@ -33,13 +33,14 @@ class Pace:
     stall_s : the limit, seconds
     """
 
-    __slots__ = ("_acked", "_connection", "_received", "_since", "_stall_s", "cut_at")
+    __slots__ = ("_acked", "_before", "_began", "_connection", "_received", "_since", "_stall_s", "cut_at")
 
     def __init__(self, connection: socket.socket, stall_s: float) -> None:
         self._connection = connection.dup()
         self._stall_s = stall_s
-        self._since = time.monotonic()
+        self._since = self._began = time.monotonic()
         self._acked, self._received = self._counts() or (0, 0)
+        self._before = self._acked
         self.cut_at: float | None = None
 
     def stalled(self) -> bool:
@@ -52,6 +53,13 @@ class Pace:
         if moved:
             self._acked, self._received, self._since = acked, received, now
         return now - self._since >= self._stall_s
+
+    def unanswered(self, seconds: float) -> bool:
+        """Whether nothing of ours has reached the peer for so long since the beginning: not even the first answer."""
+        if time.monotonic() - self._began < seconds:
+            return False
+        counts = self._counts()
+        return counts is not None and counts[0] == self._before
 
     def cut(self) -> None:
         """End the connection for both sides; the program that serves it sees the peer gone."""

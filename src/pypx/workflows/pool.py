@@ -52,7 +52,7 @@ def run_all(work: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - kept out of start-up
     from multiprocessing import get_context  # noqa: PLC0415 - as above
 
-    with _without_secrets(), _quiet():
+    with deaf(), _without_secrets(), _quiet():  # the process that cleans up would end by SIGHUP otherwise
         pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begun)
     with pool:
 

@@ -40,6 +40,7 @@ _LIVE_S = 0.2
 _IDLE_S = 1.0
 _IDLE_WORK_S = 0.05
 _LAST_S = 1.0
+_LAST_ADOPTED_S = 5.0
 _ADOPT_S = 2.0
 _MAX_PAUSE_S = 30.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -95,6 +96,7 @@ class Worker:
     _adopted: dict[Path, int] = field(default_factory=dict, init=False)
     _next_adoption: float = field(default=0.0, init=False)
     _pause_s: float = field(default=1.0, init=False)
+    _adopted_until: float | None = field(default=None, init=False)
     _digesting: Digesting = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class Worker:
         self.filer.on_series = self._series
 
     def run(self) -> bool:
-        """Work until the channel has ended and nothing closed is left.
+        """Work until the channel has ended and nothing closed is left; in the folders of dead listeners for 5 s more.
 
         Returns
         -------
@@ -110,23 +112,25 @@ class Worker:
         """
         while True:
             last = not self.channel.open
-            if not last:
-                self._adopt()
+            if last and self._adopted_until is None:
+                self._adopted_until, self._next_adoption = time.monotonic() + _LAST_ADOPTED_S, 0.0
+            self._adopt()
             try:
                 progress = self._pass([self.own])
-                if not last:
+                if not last or (not progress and time.monotonic() < (self._adopted_until or 0.0)):
                     progress = self._pass(list(self._adopted)) or progress
             except (PxError, OSError) as error:
                 self._forget_batch()
                 self.channel.send("filing-failed", reason=_without_names(error))
                 if last:
-                    return False
+                    return not spool.waiting(self.own, 1)
                 self.channel.wait(self._pause_s)
                 self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
                 continue
             if last and not progress:
                 self._digest(_LAST_S)
-                return not self._delayed
+                self._release_empty()
+                return not spool.waiting(self.own, 1)
             self._pause_s = 1.0
             self._release_empty()
             self.channel.wait(0.0 if progress or self._digest(_IDLE_WORK_S) else self._rest_s())

@@ -185,6 +185,22 @@ def waiting(listener: Path, limit: int) -> int:
     return sum(1 for _ in islice(names, limit))
 
 
+def left_behind(incoming: Path, limit: int) -> int:
+    """How many files wait in the folders of listeners that have died, and of which no living one has taken them over.
+
+    Parameters
+    ----------
+    limit : so many of each are counted
+    """
+    number = 0
+    for folder in listeners(incoming):
+        descriptor = take_lock(folder)
+        if descriptor is not None:
+            number += waiting(folder, limit)
+            os.close(descriptor)
+    return number
+
+
 @dataclass(slots=True)
 class AssociationFolder:
     """The folder of one association, seen again and again while files come in.

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pypx.errors import PxError, ToolFailedError
+from pypx.errors import PxError, ToolFailedError, ToolMissingError
 from pypx.services.children import Child, start
 from pypx.services.dcmtk import Programs
 from pypx.services.process import run
@@ -45,6 +45,22 @@ def dcmtk_version(programs: Programs) -> str:
     """
     answer = run([programs.echoscu, "--version"], idle_s=_LIMIT_S)
     return (answer.stdout or answer.stderr).partition("\n")[0].strip("$ ")
+
+
+def require_storescp(programs: Programs) -> None:
+    """Try out whether the storescp to be used is one of DCMTK; what it cannot do shows at the first association only.
+
+    Raises
+    ------
+    ToolMissingError : it is not there, or is another program
+    ToolFailedError : it cannot be started
+    """
+    answer = run([programs.storescp, "--version"], idle_s=_LIMIT_S)
+    if not answer.stdout.startswith("$dcmtk: storescp "):
+        raise ToolMissingError(
+            f"{programs.storescp} is not DCMTK's storescp: it does not answer --version as that does;"
+            " on Debian or Ubuntu: sudo apt-get install dcmtk"
+        )
 
 
 def unsafe_storescp(programs: Programs) -> tuple[str, ...]:
