@@ -29,6 +29,21 @@ class InputError(PxError):
 
     exit_code = 2
 
+    @classmethod
+    def of_value(cls, place: str, value: str, problem: str) -> InputError:
+        """What is wrong with a value, which may be a patient's: the text says where and what, `detail` the value too.
+
+        Parameters
+        ----------
+        place : such as a keyword
+        problem : goes on from the value, such as ``is not a UID``
+        """
+        return cls(f"{place}: the value {problem}", detail=f"{place}: {value[:80]!r} {problem}")
+
+    def at(self, place: str) -> InputError:
+        """The same, said of a place, such as a line of a file."""
+        return InputError(f"{place}: {self}", detail=f"{place}: {self.detail}" if self.detail else "")
+
 
 class PartialError(PxError):
     """Some of the items asked for failed; the others are done."""

@@ -190,11 +190,12 @@ def test_what_is_no_document_is_refused_in_one_line(run: Run, data: bytes) -> No
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice in one object"),
+        ('{"a": 1, "b": 2, "a": 3}', "a key stands twice in one object"),
+        ('{"PatientID": 1, "PatientID": 2}', "the key 'PatientID' stands twice in one object"),
         (json.dumps(deep(jsontext.MAX_DEPTH)), "nested deeper than 64"),
         ("[" * 100_000, "nested deeper than 64"),
         ("NaN", "NaN is no number of JSON"),
-        ("[1e400]", "the number 1e400 is too large"),
+        ("[1e400]", "a number is too large"),
         ("9" * 1001, "a number has 1001 digits, more than 1000"),
         ('["a\\ud800b"]', "\\ud800 is half of a surrogate pair, which is no text"),
         ("[1,]", "Illegal trailing comma before end of array"),

@@ -240,7 +240,10 @@ def test_corrupt_local_file_is_named_and_not_pushed(small: Mixed, place: Place, 
     assert (outcome.pushed, outcome.failed) == (7, 1)
     assert outcome.error is not None
     assert "1 of 8 files" in outcome.error
-    assert str(bad) in outcome.error
+    assert f": {small.database.layout.data}/…: " in outcome.error, "the name of the file tells of the patient"
+    summary = PushSummary()
+    summary.take(outcome)
+    assert str(bad) in summary.detail
     assert not any(name.endswith(bad.name) for name in place.content())
     record = small.database.series_fields(small.refs[0].SeriesInstanceUID, "push")
     assert (record["status"], record["objects"], record["expected"]) == (False, 7, 8)

@@ -266,9 +266,11 @@ def test_nothing_found_is_nothing_to_move(mover: Mover) -> None:
 
 
 def test_a_failed_find_is_not_moved(mover: Mover) -> None:
-    result = run("move", *ADDRESS, input=json.dumps({"status": "error", "data": "no connection to X"}))
+    failed = json.dumps({"status": "error", "data": "no connection to X"})
+    result = run("move", *ADDRESS, input=failed)
     assert result.exit_code == 12
-    assert "no connection to X" in result.stderr
+    assert "reports a failed find; that find told why" in result.stderr
+    assert "no connection to X" in run("move", "-v", *ADDRESS, input=failed).stderr
 
 
 # --- do
@@ -393,7 +395,8 @@ def test_report_records() -> None:
         ([], "{", 2, "not JSON"),
         (["--printReport", "html"], found("1.2.3"), 2, "html"),
         (["--reportLayout", "{"], found("1.2.3"), 2, "--reportLayout"),
-        ([], '{"status": "error", "data": "gone"}', 12, "gone"),
+        ([], '{"status": "error", "data": "gone"}', 12, "a failed find; that find told why"),
+        (["-v"], '{"status": "error", "data": "gone"}', 12, "a failed find: gone"),
     ],
 )
 def test_what_cannot_be_reported(args: list[str], text: str, code: int, says: str) -> None:

@@ -132,7 +132,8 @@ def test_query_files(text: str, match: dict[str, str], pacs: Pacs, tmp_path: Pat
         (["--key", "PatientName"], "", "KEYWORD=VALUE"),
         (["--PatientID", "1", "--key", "PatientID=2"], "", "twice"),
         (["--PatientID", "1", "--PatientID", "2"], "", "twice"),
-        (["--StudyDate", "20241301"], "", "20241301"),
+        (["--StudyDate", "20241301"], "", "StudyDate: the value is not a day of the calendar"),
+        (["--StudyDate", "20241301", "-v"], "", "20241301"),
         (["--QueryRetrieveLevel", "IMAGE"], "", "--StudyOnly"),
         (["--key", "SpecificCharacterSet="], "", "--query-charset"),
         (["--NumberOfStudyRelatedInstances", "3"], "", "cannot be matched"),
@@ -151,7 +152,8 @@ def test_query_files(text: str, match: dict[str, str], pacs: Pacs, tmp_path: Pat
         (["--query-file", "-"], "PatientID", "KEYWORD=VALUE"),
         (["--query-file", "/nonexistent"], "", "No such file"),
         (["--QueryReturnTags", "PatientNme"], "", "PatientName"),
-        (["stray"], "", "stray"),
+        (["stray"], "", "extra argument"),
+        (["stray", "-v"], "", "stray"),
     ],
 )
 def test_what_cannot_be_asked(args: list[str], text: str, says: str, pacs: Pacs) -> None:

@@ -156,7 +156,9 @@ def test_other_ends(error: BaseException, code: int, monkeypatch: pytest.MonkeyP
     [
         (["fnd"], "px: there is no command 'fnd'; did you mean 'find'? (see: px --help)\n"),
         (["echo", "--nonsense"], "px echo: No such option '--nonsense' (see: px echo --help)\n"),
-        (["echo", "extra"], "px echo: Got unexpected extra argument (extra) (see: px echo --help)\n"),
+        (["echo", "x"], "px echo: Got unexpected extra argument (see: px echo --help) (-v shows all)\n"),
+        (["echo", "x", "y"], "px echo: Got unexpected extra arguments (see: px echo --help) (-v shows all)\n"),
+        (["echo", "-v", "x\n)"], "px echo: Got unexpected extra argument (x )) (see: px echo --help)\n"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(args: list[str], line: str) -> None:

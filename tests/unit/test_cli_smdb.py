@@ -97,7 +97,7 @@ def test_search(args: list[str], count: int, base: Path) -> None:
         ("PatientNme=x", "did you mean PatientName"),
         ("PatientName", "Keyword=value"),
         ("=x", "Keyword=value"),
-        ("StudyDate=31.12.2024", "31.12.2024"),
+        ("StudyDate=31.12.2024", "StudyDate: the value is no date (20240131)"),
         ("TransferSyntaxUID=1.2.840.10008.1.2.1", "TransferSyntaxUID is not recorded; recorded are PatientID, "),
     ],
 )

@@ -448,7 +448,7 @@ def test_query_sequence_is_asked_for_empty(tmp_path: Path) -> None:
         ({"PatientName": "a\udcff"}, "ISO_IR 192", "PatientName: the value has characters that"),
         ({"PatientNam": "x"}, "ISO_IR 192", "'PatientNam' is not a DICOM keyword"),
         ({"TransferSyntaxUID": "1.2"}, "ISO_IR 192", "TransferSyntaxUID: not an attribute of a query"),
-        ({"Rows": "many"}, "ISO_IR 192", "Rows: 'many' is no number"),
+        ({"Rows": "many"}, "ISO_IR 192", "Rows: the value is no number"),
         ({"ProcedureCodeSequence": "x"}, "ISO_IR 192", "ProcedureCodeSequence: attributes of value representation SQ"),
     ],
 )

@@ -161,7 +161,9 @@ def _registered(
         found = list(find_files(what.files.sources, what.files.substring))
         if not found:
             raise InputError(f"{what.files.sources[0]}: no files to register; name a directory that has some")
-        return register_files(found, database, cube, chosen, store=store)
+        files = [one for one in found if isinstance(one, Path)]
+        unread = [one for one in found if not isinstance(one, Path)]
+        return register_files(files, database, cube, chosen, store=store, unread=unread)
     document = None if what.targets else _read(what)
     if document is not None and (what.upstream or is_push_document(document)):
         names = pushed_files(document, what.upstream or "stdin")

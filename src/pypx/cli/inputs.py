@@ -82,7 +82,8 @@ def parse_object(text: str, name: str, what: str) -> dict[str, Any]:
     try:
         value = parse_json(text)
     except JsonTextError as error:
-        raise InputError(f"{name}: not JSON where {_one(what)} was expected: {error}") from None
+        text = f"{name}: not JSON where {_one(what)} was expected: "
+        raise InputError(f"{text}{error}", detail=f"{text}{error.detail}") from None
     if not isinstance(value, dict):
         raise InputError(f"{name}: a JSON object was expected as {what}, not a {type(value).__name__}")
     return value

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     console.flush()
     if trouble is None:
         return 0
-    console.say(f"{program(verb)}: {trouble}")
+    console.say(f"{program(verb)}: {running.told(trouble, argv, '-v 2')}")
     return 0 if os.environ.get(_ALWAYS_ZERO) == "0" else trouble.exit_code
 
 

@@ -6,6 +6,7 @@ Nothing heavy may be imported here; `px --help` names the commands from :data:`C
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -131,7 +132,9 @@ def _translated(work: Callable[[], Any], argv: Sequence[str]) -> Any:
         context = getattr(error, "ctx", None)
         place = context.command_path if context else program_of(argv)
         kind = InputError if error.exit_code == InputError.exit_code else PxError
-        raise kind(f"{error.format_message().rstrip('.')} (see: {place} --help)") from error
+        whole, more = error.format_message().rstrip("."), f" (see: {place} --help)"
+        text = re.sub(r"^(Got unexpected extra arguments?) \(.*\)$", r"\1", whole, flags=re.DOTALL)  # maybe a patient
+        raise kind(f"{text}{more}", detail=f"{whole}{more}" if text != whole else "") from error
 
 
 @click.group(

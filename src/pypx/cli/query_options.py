@@ -175,13 +175,13 @@ def _collect() -> dict[str, str]:
 def _pair(text: str, where: str) -> tuple[str, str]:
     keyword, equals, value = text.partition("=")
     if not equals or not keyword.strip():
-        raise InputError(f"{where}: {text[:60]!r} is not KEYWORD=VALUE")
+        raise InputError(f"{where}: KEYWORD=VALUE is expected", detail=f"{where}: {text[:60]!r} is not KEYWORD=VALUE")
     return keyword.strip(), value
 
 
 def _line_pair(line: str, where: str) -> tuple[str, str]:
     keyword, value = _pair(line, where)
-    return keyword, value.strip()
+    return _checked(keyword, value.strip(), where)
 
 
 def read_query_file(source: str) -> list[tuple[str, str]]:
@@ -192,18 +192,38 @@ def read_query_file(source: str) -> list[tuple[str, str]]:
 
     Raises
     ------
-    InputError : unreadable, empty, or of neither form
+    InputError : unreadable, empty, of neither form, or a key that cannot be matched.  Such a file is to hide what is in
+        it, so the text names the line and the keyword, and `detail` alone what stands there
     """
     text = inputs.read_text(source, "query file")
     name = "--query-file -" if source == "-" else f"--query-file {source}"
     if text.lstrip().startswith(("{", "[")):
-        return [
-            (keyword, _value(keyword, value)) for keyword, value in inputs.parse_object(text, name, "query").items()
-        ]
-    lines = [line for line in (line.strip() for line in text.splitlines()) if line and not line.startswith("#")]
-    if not lines:
+        listed = enumerate(inputs.parse_object(text, name, "query").items(), start=1)
+        return [_checked(*pair, f"{name}, key {number}") for number, pair in listed]
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    pairs = [_line_pair(line, f"{name}, line {number}") for number, line in lines if line and not line.startswith("#")]
+    if not pairs:
         raise InputError(f"{name}: no matching key in it")
-    return [_line_pair(line, name) for line in lines]
+    return pairs
+
+
+def _checked(keyword: str, value: object, where: str) -> tuple[str, str]:
+    from pypx.cli.query_checks import check_match
+    from pypx.model.query import MatchingKey
+    from pypx.services.dicomfile import keyword_info
+
+    try:
+        vr = keyword_info(keyword).VR
+    except InputError as error:
+        _, problem, hint = str(error).rpartition(" is not a DICOM keyword")
+        raise InputError(f"{where}: the key{problem}{hint}", detail=f"{where}: {error}") from None
+    try:
+        text = _value(keyword, value)
+        check_match({keyword: text})
+        MatchingKey(keyword, vr, text)
+    except InputError as error:
+        raise error.at(where) from None
+    return keyword, text
 
 
 def _value(keyword: str, value: object) -> str:
@@ -212,5 +232,6 @@ def _value(keyword: str, value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"--query-file: {keyword}: a text or a list of texts was expected, not {value!r}")
+        problem = f"{keyword}: a text or a list of texts was expected"
+        raise InputError(problem, detail=f"{problem}, not {str(value)[:60]}")
     return str(value)

@@ -59,7 +59,7 @@ def guarded(work: Callable[[], Any], argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _fail(argv, _EXIT_ABORT, "interrupted")
     except PxError as error:
-        return _fail(argv, error.exit_code, _told(error, argv))
+        return _fail(argv, error.exit_code, told(error, argv))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is named as one, never as a traceback
         return _unexpected(argv, error)
     return result if isinstance(result, int) else 0
@@ -74,11 +74,11 @@ def _unexpected(argv: Sequence[str], error: Exception) -> int:
     return _fail(argv, _EXIT_BUG, f"{text[:400]} (run again with --debug and report what it prints)")
 
 
-def _told(error: PxError, argv: Sequence[str]) -> str:
-    """The line of an error: all of it for who asked for details, else without what tells of a patient."""
-    if not error.detail:
+def told(error: PxError, argv: Sequence[str], option: str = "-v") -> str:
+    """The line of an error: all of it for who asked for details by `option`, else without what tells of a patient."""
+    if error.detail in ("", str(error)):
         return str(error)
-    return error.detail if _wordy(argv) else f"{error} (-v names it)"
+    return error.detail if _wordy(argv) else f"{error} ({option} shows all)"
 
 
 def _place(error: OSError, argv: Sequence[str]) -> str:

@@ -59,7 +59,8 @@ def document_of(options: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         return parse_document(Path(str(file)).read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise InputError(f"{file}: cannot be read: {why}") from None
 
 
 def echo(opt: Options | None = None) -> Document:

@@ -37,7 +37,10 @@ def parse_document(text: str, source: str = "standard input") -> dict[str, Any]:
     try:
         document = parse_json(text)
     except JsonTextError as error:
-        raise InputError(f"{source} is not JSON ({error}); expected the output of `px find --json`") from None
+        expected = "expected the output of `px find --json`"
+        raise InputError(
+            f"{source} is not JSON ({error}); {expected}", detail=f"{source} is not JSON ({error.detail}); {expected}"
+        ) from None
     if not isinstance(document, dict):
         raise InputError(f"{source} holds {_kind(document)}; expected the object that `px find --json` prints")
     return document
@@ -60,10 +63,12 @@ def from_document(document: Mapping[str, Any], *, peer: PacsNode | None = None, 
     """
     _refuse_failure(document)
     if "data" not in document:
-        raise InputError(f"the document has no 'data' (its keys: {_keys(document)}); expected `px find --json`")
+        text, expected = "the document has no 'data'", "expected `px find --json`"
+        raise InputError(f"{text}; {expected}", detail=f"{text} (its keys: {_keys(document)}); {expected}")
     data = document["data"]
     if not isinstance(data, list):
-        raise InputError(f"'data' of the document is {_kind(data)}, not a list of studies: {_short(data)}")
+        problem = f"'data' of the document is {_kind(data)}, not a list of studies"
+        raise InputError(problem, detail=f"{problem}: {_short(data)}")
     args = document.get("args")
     known: Mapping[str, Any] = args if isinstance(args, dict) else {}
     problems = document.get("problems")
@@ -89,7 +94,10 @@ def _refuse_failure(document: Mapping[str, Any]) -> None:
     if status and not (isinstance(status, str) and "error" in status.lower()):
         return
     said = next((document[key] for key in ("data", "error", "msg") if isinstance(document.get(key), str)), "")
-    raise PeerFailedError(f"the document reports a failed find: {_short(said) or 'no reason given'}")
+    text = "the document reports a failed find"
+    if not said:
+        raise PeerFailedError(f"{text}: no reason given")
+    raise PeerFailedError(f"{text}; that find told why", detail=f"{text}: {_short(said)}")
 
 
 def _study(entry: object, number: int, need_uids: bool) -> StudyFound:
@@ -132,7 +140,7 @@ def _elements(fields: Mapping[str, Any], where: str) -> Iterator[Element]:
         tag = item.get("tag", "")
         if tag == "" or (isinstance(tag, str) and _TAG.fullmatch(tag)):
             keyword = "" if _TAG.fullmatch(name) else name
-            yield Element(tag.lower(), keyword, _text(item, f"{where}.{name}"))
+            yield Element(tag.lower(), keyword, _text(item, where, name))
 
 
 def _uid(fields: Mapping[str, Any], name: str, where: str, needed: bool) -> UID:
@@ -144,7 +152,7 @@ def _uid(fields: Mapping[str, Any], name: str, where: str, needed: bool) -> UID:
     return UID("")
 
 
-def _text(item: object, where: str) -> str:
+def _text(item: object, where: str, name: str = "") -> str:
     value = item.get("value") if isinstance(item, dict) else item
     if value is None:
         return ""
@@ -152,7 +160,8 @@ def _text(item: object, where: str) -> str:
         return _encodable(unescaped(value))
     if isinstance(value, bool | int | float):
         return str(value)
-    raise InputError(f"{where} of the document has {_kind(value)} where a text is expected")
+    problem = f"of the document has {_kind(value)} where a text is expected"
+    raise InputError(f"{where} {problem}", detail=f"{where}.{name} {problem}" if name else "")
 
 
 def count_of(text: object) -> int | None:

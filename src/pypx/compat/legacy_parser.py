@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -23,10 +24,21 @@ class Parsed(NamedTuple):
 
 
 class _Parser(ArgumentParser):
-    """As argparse has it, but what it repeats of a command line moves no terminal's cursor, and does not fill it."""
+    """As argparse has it, but what it repeats of a command line is options, not their values: these may be a patient's.
+
+    Nor does it move a terminal's cursor, or fill it.
+    """
 
     def error(self, message: str) -> NoReturn:
-        super().error(shortened(plain(message)))
+        super().error(shortened(plain(_without_values(message))))
+
+
+def _without_values(message: str) -> str:
+    words, colon, rest = message.partition(": ")
+    if words == "unrecognized arguments":
+        names = [word.partition("=")[0] for word in rest.split() if re.match("--?[A-Za-z]", word)]
+        return f"{words}{colon}{' '.join(names)}" if names else f"{words}, without an option before them"
+    return re.sub("^(ambiguous option: [^= ]*)=.*( could match )", r"\1\2", message, flags=re.DOTALL)
 
 
 def make_parser(verb: str, description: str = "") -> ArgumentParser:

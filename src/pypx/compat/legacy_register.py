@@ -53,9 +53,13 @@ def _files(call: Call) -> tuple[list[Path], dict[Path, str]]:
     pushed = _pushed(call)
     if substrings and directory:
         folder = Path(directory).absolute()
-        if not folder.is_dir():
-            raise InputError(f"{directory}: no such directory")
-        files = sorted(path for path in folder.iterdir() if path.is_file() and any(s in path.name for s in substrings))
+        try:
+            found = sorted(folder.iterdir())
+            files = [path for path in found if any(s in path.name for s in substrings) and path.is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{directory}: no such directory") from None
+        except OSError as error:
+            raise InputError(f"{directory}: cannot be read: {error.strerror}; give access, then repeat") from None
     elif call.text("str_xcrdirfile"):
         files = [Path(call.text("str_xcrdirfile")).absolute()]
     elif call.text("str_xcrfile"):
@@ -78,7 +82,8 @@ def _pushed(call: Call) -> dict[Path, str]:
         try:
             source = parse_document(Path(upstream).read_text(encoding="utf-8"), upstream)
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{upstream}: cannot be read: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+            raise InputError(f"{upstream}: cannot be read: {why}") from None
     files, names = source.get("localFileList") or [], source.get("objectFileList") or []
     if not isinstance(files, list) or not isinstance(names, list) or len(files) != len(names):
         raise InputError("localFileList and objectFileList are to be lists of the same length")

@@ -30,5 +30,8 @@ def pushed_files(document: Mapping[str, Any], source: str) -> dict[Path, str]:
     if not isinstance(files, list) or not isinstance(names, list) or len(files) != len(names):
         raise InputError(f"{source}: localFileList and objectFileList of `px push --json` are expected, of one length")
     if not files:
-        raise InputError(f"{source}: nothing was pushed: {document.get('msg') or 'the lists of its files are empty'}")
+        said, text = document.get("msg"), f"{source}: nothing was pushed"
+        if not said:
+            raise InputError(f"{text}: the lists of its files are empty")
+        raise InputError(f"{text}; that push told why", detail=f"{text}: {str(said)[:200]}")
     return {Path(str(file)).absolute(): str(name) for file, name in zip(files, names, strict=True)}

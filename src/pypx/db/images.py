@@ -182,7 +182,8 @@ class ImageRecords:
                 seen.lines.pop(uid, None)
                 seen.lines[uid] = None if value.get("gone") else _record(uid, value)
         except (KeyError, TypeError, ValueError) as error:
-            raise DatabaseError(f"{path}: a line is no image record ({error!r}); repair or remove that line") from None
+            text, advice = f"{path}: a line is no image record", "repair or remove that line"
+            raise DatabaseError(f"{text}; {advice}", detail=f"{text} ({error!r}); {advice}") from None
 
     def _read_files(self, series: UID, seen: _Seen) -> None:
         directory = self._layout.image_dir(series)

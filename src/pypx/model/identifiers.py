@@ -40,7 +40,7 @@ def parse_uid(text: str, what: str = "UID") -> UID:
     """
     cleaned = text.strip(" \0")
     if not is_uid(cleaned):
-        raise InputError(f"{what}: {text[:80]!r} is not a UID (digits and dots, at most 64 characters)")
+        raise InputError.of_value(what, text, "is not a UID (digits and dots, at most 64 characters)")
     return UID(cleaned)
 
 

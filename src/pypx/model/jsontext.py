@@ -18,8 +18,18 @@ MAX_DEPTH = 64
 MAX_DIGITS = 1000
 
 
+_SHOWN_KEYS = frozenset({"args", "data", "series", "status", "value"})
+
+
 class JsonTextError(ValueError):
-    """The text is no JSON, or none that can be taken; the message is the reason alone."""
+    """The text is no JSON, or none that can be taken.
+
+    The message is the reason alone, and quotes nothing of the text, which may tell of a patient; `detail` does.
+    """
+
+    def __init__(self, text: str, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail or text  # the same where there is nothing to hide
 
 
 def parse_json(text: str) -> Any:
@@ -48,8 +58,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise JsonTextError(f"the key {twice[:40]!r} stands twice in one object")
+        whole = f"the key {twice[:40]!r} stands twice in one object"
+        raise JsonTextError(whole if _may_be_shown(twice) else "a key stands twice in one object", whole)
     return found
+
+
+def _may_be_shown(key: str) -> bool:
+    """Whether a key is one that documents have, or a usual keyword, and so no value of a patient."""
+    from pypx.model.keywords import RECORDED_KEYS  # noqa: PLC0415 - for this error alone
+
+    return key in _SHOWN_KEYS or key in RECORDED_KEYS
 
 
 def _constant(name: str) -> NoReturn:
@@ -65,7 +83,7 @@ def _whole(digits: str) -> int:
 def _fraction(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise JsonTextError(f"the number {digits[:40]} is too large")
+        raise JsonTextError("a number is too large", f"the number {digits[:40]} is too large")
     return number
 
 

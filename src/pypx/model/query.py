@@ -118,7 +118,7 @@ def _checked_value(keyword: str, vr: str, value: str) -> str:
     if len(value) > _MAX_VALUE:
         raise InputError(f"{keyword}: the value has {len(value)} characters, more than {_MAX_VALUE}")
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
-        raise InputError(f"{keyword}: {value[:60]!r} holds control characters")
+        raise InputError.of_value(keyword, value, "holds control characters")
     if not value:
         return value
     check = _CHECKS.get(vr)
@@ -128,16 +128,16 @@ def _checked_value(keyword: str, vr: str, value: str) -> str:
 def _checked_date(keyword: str, value: str) -> str:
     found = _DATE_VALUE.fullmatch(value.strip())
     if found is None or not (found["first"] or found["last"]):
-        raise InputError(
-            f"{keyword}: {value!r} is no date (20240131) and no range (20240101-20240131, 20240101-, -20240131)"
+        raise InputError.of_value(
+            keyword, value, "is no date (20240131) and no range (20240101-20240131, 20240101-, -20240131)"
         )
     first, last = _real_date(keyword, found["first"]), _real_date(keyword, found["last"])
     if not found["dash"]:
         if last:
-            raise InputError(f"{keyword}: {value!r} is no date; a range is written with a dash: 20240101-20240131")
+            raise InputError.of_value(keyword, value, "is no date; a range is written with a dash: 20240101-20240131")
         return first
     if first and last and first > last:
-        raise InputError(f"{keyword}: the range {value!r} ends before it begins")
+        raise InputError.of_value(keyword, value, "is a range that ends before it begins")
     return f"{first}-{last}"
 
 
@@ -149,14 +149,14 @@ def _real_date(keyword: str, text: str | None) -> str:
     try:
         datetime.strptime(digits, "%Y%m%d").replace(tzinfo=timezone.utc)
     except ValueError:
-        raise InputError(f"{keyword}: {text!r} is not a day of the calendar") from None
+        raise InputError.of_value(keyword, text, "is not a day of the calendar") from None
     return digits
 
 
 def _checked_time(keyword: str, value: str) -> str:
     parts = value.strip().split("-")
     if len(parts) > 2 or not any(parts) or not all(_TIME_VALUE.fullmatch(part) for part in parts if part):
-        raise InputError(f"{keyword}: {value!r} is no time (hhmmss) and no range (hhmmss-hhmmss)")
+        raise InputError.of_value(keyword, value, "is no time (hhmmss) and no range (hhmmss-hhmmss)")
     return value.strip()
 
 
@@ -164,7 +164,7 @@ def _checked_uids(keyword: str, value: str) -> str:
     uids = [part.strip() for part in re.split(r"[\\,]", value)]
     for uid in uids:
         if uid != "*" and not is_uid(uid):
-            raise InputError(f"{keyword}: {uid[:80]!r} is not a UID (digits and dots, at most 64 characters)")
+            raise InputError.of_value(keyword, uid, "is not a UID (digits and dots, at most 64 characters)")
     return "\\".join(uids)
 
 

@@ -80,7 +80,7 @@ def _packed(keyword: str, vr: str, value: str) -> bytes:
     try:
         return b"".join(struct.pack("<" + _NUMBERS[vr], kind(part)) for part in value.split("\\"))
     except (ValueError, struct.error, OverflowError):
-        raise InputError(f"{keyword}: {value[:40]!r} is no number of value representation {vr}") from None
+        raise InputError.of_value(keyword, value, f"is no number of value representation {vr}") from None
 
 
 def _trimmed(text: str, vr: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from pypx.db.files import shown
 from pypx.db.smdb import Database
 from pypx.errors import InputError, InvalidDicomError, PartialError, StorageError
 from pypx.model.outcomes import FailedFile, PushedFile, PushOutcome
@@ -45,7 +46,10 @@ class PushOptions:
 
 @dataclass(slots=True)
 class PushSummary:
-    """Counts of what came of the series; `take` each outcome, then `check`."""
+    """Counts of what came of the series; `take` each outcome, then `check`.
+
+    `errors` name no patient; `detail` is the first of them with the whole name of its file.
+    """
 
     series: int = 0
     files: int = 0
@@ -54,6 +58,7 @@ class PushSummary:
     failed: int = 0
     bytes: int = 0
     errors: list[str] = field(default_factory=list)
+    detail: str = ""
 
     def take(self, outcome: PushOutcome) -> None:
         """Count one."""
@@ -65,6 +70,9 @@ class PushSummary:
         self.bytes += outcome.bytes
         if outcome.error is not None:
             self.errors.append(outcome.error)
+            if len(self.errors) == 1 and outcome.failures:
+                file = outcome.failures[0].file
+                self.detail = outcome.error.replace(shown(file), str(file), 1)
 
     def check(self) -> None:
         """Raise if not all is well.
@@ -77,9 +85,11 @@ class PushSummary:
         if not self.errors:
             return
         more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
+        named = self.detail not in ("", self.errors[0])
         if not self.pushed and not self.skipped:
-            raise StorageError(f"nothing was pushed: {self.errors[0]}{more}")
-        raise PartialError(f"{self.errors[0]}{more}")
+            text = "nothing was pushed: "
+            raise StorageError(f"{text}{self.errors[0]}{more}", detail=f"{text}{self.detail}{more}" if named else "")
+        raise PartialError(f"{self.errors[0]}{more}", detail=f"{self.detail}{more}" if named else "")
 
 
 @dataclass(slots=True)
@@ -165,7 +175,10 @@ def push_files(
         raise InputError(f"{', '.join(map(str, sources))}: no files{having}; name a directory that has some")
     jobs = jobs_of_files(files, database)
     if jobs[0].ref == NO_SERIES:
-        raise InvalidDicomError(f"no DICOM file among {len(files)} files; the first one: {jobs[0].failures[0].reason}")
+        first = jobs[0].failures[0]
+        raise InvalidDicomError(
+            f"no DICOM file among {len(files)} files; the first one: {shown(first.file)}: {first.reason}"
+        )
     yield from _Pusher(carrier, database, options, progress, len(files)).run(iter(jobs))
 
 
@@ -306,7 +319,9 @@ class _Pusher:
 
 def _error_text(job: Job, done: Sequence[PushedFile], failures: Sequence[FailedFile]) -> str:
     text = f"{len(job.wanted) - len(done)} of {len(job.wanted)} files of series {job.ref.SeriesInstanceUID} not pushed"
-    return f"{text}: {failures[0].file}: {failures[0].reason}" if failures else f"{text}: interrupted; push again"
+    return (
+        f"{text}: {shown(failures[0].file)}: {failures[0].reason}" if failures else f"{text}: interrupted; push again"
+    )
 
 
 def _ended(flight: _Flight) -> bool:

@@ -42,7 +42,7 @@ def parse_matches(pairs: Iterable[str]) -> dict[str, str]:
         keyword, equals, value = pair.partition("=")
         keyword = keyword.strip()
         if not equals or not keyword:
-            raise InputError(f"search: {pair[:80]!r} is not of the form Keyword=value")
+            raise InputError.of_value("search", pair, "is not of the form Keyword=value")
         if keyword not in RECORDED_KEYS:
             from pypx.services.dicomfile import keyword_info  # noqa: PLC0415 - the dictionary takes 0.2 s to load
 
