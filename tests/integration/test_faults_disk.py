@@ -135,10 +135,15 @@ def test_repack(px: PxRunner, tmp_path: Path, basemount: Path, option: tuple[str
     contents = {file.SOPInstanceUID: dataset_bytes(file.path) for file in corpus}
     px("smdb", "init", "--basemount", basemount).ok()
     ballast = fill(basemount.parent, leave=4 * MIB)
-    assert_one_line(px("repack", "--basemount", basemount, *option, corpus.directory), 40)
+    full = px("repack", "--basemount", basemount, *option, corpus.directory)
+    assert_one_line(full, 40)
     layout = Layout.of_basemount(basemount)
-    for path in recorded(layout, corpus.series()).values():
+    known = recorded(layout, corpus.series()).values()
+    for path in known:
         assert path.exists()
+    loose = sum(path.is_file() for path in layout.data.rglob("*")) - len(known)
+    assert loose > 0
+    assert f"{loose} files lie below data/ without a record: a repeat, or px smdb rebuild, records them" in full.stderr
     ballast.unlink()
     px("repack", "--basemount", basemount, *option, corpus.directory).ok()
     found = recorded(layout, corpus.series())

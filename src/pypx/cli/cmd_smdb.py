@@ -344,7 +344,7 @@ def verify(
     cls=options.PxCommand,
     short_help="Recreate the tables from the files.",
     epilog=options.epilog(
-        "px smdb rebuild --basemount /data/dicom", 0, 2, 40, 41, _3="some files are no whole DICOM files"
+        "px smdb rebuild --basemount /data/dicom", 0, 2, 40, 41, _3="some files are not readable, whole DICOM files"
     ),
 )
 @_jobs

@@ -12,12 +12,13 @@ from pypx.db.files import os_errors
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, PartialError
-from pypx.model.drift import BROKEN, Drift, DriftKind, SeriesDrift
+from pypx.model.drift import BROKEN, UNREAD, Drift, DriftKind, SeriesDrift
 from pypx.workflows import rebuild as rebuilding
 from pypx.workflows import verify as verifying
+from pypx.workflows.strays import MOVED_FROM
 from pypx.workflows.verify import VerifyOptions
 
-_COLUMNS = ("recorded", "lost", "moved", "damaged", "unrecorded", "conflicts", "SeriesInstanceUID")
+_COLUMNS = ("recorded", "lost", "moved", "damaged", "unrecorded", "conflicts", "unreadable", "SeriesInstanceUID")
 _OTHER = frozenset({DriftKind.OTHER_INSTANCE, DriftKind.UNREADABLE})
 
 
@@ -43,7 +44,7 @@ def run_verify(layout: Layout, options: VerifyOptions, out: Console) -> int:
             show_records(_COLUMNS, map(_row, bad), out)
         for result in bad:
             for drift in result.drifts:
-                out.note(f"{drift.kind.value}: {_named(drift, layout, out)}: {drift.reason}")
+                out.note(f"{drift.kind.value}: {_named(drift, layout, out)}: {_reason(drift, layout, out)}")
         out.note(_summary(results, bad, options))
     return PartialError.exit_code if bad else 0
 
@@ -53,6 +54,12 @@ def _named(drift: Drift, layout: Layout, out: Console) -> str:
     path = out.place(layout.base / drift.file)
     known = path.endswith("…") and drift.SOPInstanceUID
     return f"{path} ({drift.SOPInstanceUID})" if known else path
+
+
+def _reason(drift: Drift, layout: Layout, out: Console) -> str:
+    if drift.kind is not DriftKind.MOVED:
+        return drift.reason
+    return f"{MOVED_FROM}{out.place(layout.base / drift.reason.removeprefix(MOVED_FROM))}"
 
 
 def _existing(layout: Layout) -> Database:
@@ -65,8 +72,11 @@ def _existing(layout: Layout) -> Database:
 def _summary(results: Iterable[SeriesDrift], bad: list[SeriesDrift], options: VerifyOptions) -> str:
     recorded = sum(result.recorded for result in results)
     fresh = sum(result.digests for result in results)
-    files = sum(len(result.drifts) for result in bad)
-    text = f"{recorded} images on record, {files} files differ" if files else f"{recorded} images on record, all there"
+    unread = sum(result.count(*UNREAD) for result in bad)
+    files = sum(len(result.drifts) for result in bad) - unread
+    text = f"{recorded} images on record, " + (f"{files} files differ" if files else "" if unread else "all there")
+    if unread:
+        text += f"{', ' if files else ''}{unread} files or directories cannot be read: give access, then repeat"
     if options.deep and fresh:
         text += f"; {fresh} had no checksum yet, and " + ("get none (--dry-run)" if options.dry_run else "have one now")
     lost = sum(result.count(DriftKind.LOST) for result in bad)
@@ -87,6 +97,7 @@ def _row(result: SeriesDrift) -> dict[str, Any]:
         "damaged": result.count(*BROKEN, *_OTHER),
         "unrecorded": result.count(DriftKind.UNRECORDED),
         "conflicts": result.count(DriftKind.CONFLICT),
+        "unreadable": result.count(*UNREAD),
         "SeriesInstanceUID": result.SeriesInstanceUID or "-",
     }
 
@@ -121,29 +132,33 @@ def run_rebuild(layout: Layout, jobs: int, out: Console) -> int:
 
     Returns
     -------
-    Exit code: 0, or 3 if some files are no whole DICOM files
+    Exit code: 0, or 3 if some files are no whole DICOM files or cannot be read
     """
     with os_errors("read", layout.data):
         found = layout.data.is_dir()
     if not found:
-        raise DatabaseError(f"{layout.data}: there are no images to rebuild the tables from; name the BASEMOUNT")
+        what = "there are no images to rebuild the tables from; name the BASEMOUNT, or mount the volume of its images"
+        raise DatabaseError(f"{layout.data}: {what}")
     with out.progress("files") as advance:
         done = rebuilding.rebuild(Database.open_or_create(layout), jobs=jobs, progress=advance)
     if out.json:
         document = {
             "format": RECORD_FORMAT,
-            "status": not done.rejected,
+            "status": not done.rejected and not done.unreadable,
             "series": done.series,
             "instances": done.instances,
             "removed": done.removed,
             "rejected": [{"file": file, "reason": reason} for file, reason in done.rejected],
             "copies": done.copies,
+            "unreadable": [{"file": file, "reason": reason} for file, reason in done.unreadable],
         }
         out.document(document)
     else:
-        for file, reason in done.rejected:
+        for file, reason in [*done.unreadable, *done.rejected]:
             out.note(f"{out.place(layout.base / file)}: {reason}")
         for file in done.copies:
             out.note(f"{out.place(layout.base / file)}: another file of this instance is on record")
+        if done.unreadable:
+            out.note("what is on record of unreadable files stays, and no table was removed; give access, then repeat")
         out.line(f"{layout.base}: {done.instances} images of {done.series} series on record")
-    return PartialError.exit_code if done.rejected else 0
+    return PartialError.exit_code if done.rejected or done.unreadable else 0

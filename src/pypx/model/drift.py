@@ -14,7 +14,8 @@ class DriftKind(str, Enum):
     `LOST`: there is no such file.  `MOVED`: it is elsewhere below ``data/``.  `DAMAGED`: it is no whole DICOM file.
     `OTHER_INSTANCE`: it holds another image.  `SIZE`, `DIGEST`: other bytes than were filed.  `UNRECORDED`: a file
     without a record.  `CONFLICT`: the instance came again with other content, which was set aside.  `UNREADABLE`: the
-    records cannot be read.
+    records cannot be read.  `UNREADABLE_FILE`, `UNREADABLE_DIRECTORY`: the system does not let it be read, so that
+    nobody knows how it differs.
     """
 
     LOST = "lost"
@@ -26,10 +27,15 @@ class DriftKind(str, Enum):
     UNRECORDED = "unrecorded"
     CONFLICT = "conflict"
     UNREADABLE = "unreadable"
+    UNREADABLE_FILE = "unreadable-file"
+    UNREADABLE_DIRECTORY = "unreadable-directory"
 
 
 BROKEN = frozenset({DriftKind.DAMAGED, DriftKind.SIZE, DriftKind.DIGEST})
 """Kinds whose file is of no use as it is."""
+
+UNREAD = frozenset({DriftKind.UNREADABLE_FILE, DriftKind.UNREADABLE_DIRECTORY})
+"""Kinds of which nobody knows what is there: nothing is done about them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,24 +132,38 @@ class InflatedSource:
         return b""
 
 
+class UnreadableFileError(InvalidDicomError):
+    """A file could not be read, so nobody knows what it holds; `errno` is why (0: it has no possible name)."""
+
+    def __init__(self, *args: object, errno: int = 0) -> None:
+        super().__init__(*args)
+        self.errno = errno
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[FileSource]:
     """Open a regular file for reading.
 
     Raises
     ------
-    InvalidDicomError : it cannot be opened, or is no regular file (a FIFO is not waited for)
+    UnreadableFileError : it cannot be opened or read
+    InvalidDicomError : it is no regular file (a FIFO is not waited for)
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise InvalidDicomError(f"cannot be read: {getattr(error, 'strerror', None) or 'no such name'}") from None
+        raise _unreadable(error) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidDicomError("not a regular file")
         yield FileSource(descriptor, status.st_size)
     except OSError as error:
-        raise InvalidDicomError(f"cannot be read: {error.strerror}") from None
+        raise _unreadable(error) from None
     finally:
         os.close(descriptor)
+
+
+def _unreadable(error: OSError | ValueError) -> UnreadableFileError:
+    reason = getattr(error, "strerror", None) or "no such name"
+    return UnreadableFileError(f"cannot be read: {reason}", errno=getattr(error, "errno", None) or 0)

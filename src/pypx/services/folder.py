@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from errno import EACCES, EDQUOT, EMLINK, ENAMETOOLONG, ENOSPC, EOPNOTSUPP, EPERM, EROFS, EXDEV
+from errno import EACCES, EDQUOT, EMLINK, ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, EXDEV
 from fcntl import ioctl
 from pathlib import Path
 from typing import BinaryIO
@@ -145,12 +145,17 @@ class FolderStore:
         with self._explained("listing", folder):
             if start.is_file():
                 yield _described(start, clean_folder(folder))
-            for directory, folders, names in os.walk(start):
+            for directory, folders, names in os.walk(start, onerror=self._unlisted):
                 folders.sort()
                 for name in sorted(names):
                     path = Path(directory, name)
                     if not _is_part(name) and path.is_file():
                         yield _described(path, path.relative_to(self._root).as_posix())
+
+    def _unlisted(self, error: OSError) -> None:
+        """Nobody is to take what cannot be seen for absent; lost+found is of the volume, not of the store."""
+        if error.errno not in {ENOENT, ENOTDIR} and error.filename != str(self._root / "lost+found"):
+            raise error
 
     def below(self, folder: str) -> Iterator[StoredObject]:
         """See :class:`pypx.services.storage.ObjectStore`."""

@@ -22,7 +22,7 @@ from pypx.db.smdb import Database
 from pypx.errors import DatabaseError
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.workflows.ahead import Ahead, may_fork
-from pypx.workflows.batches import Begun, give_up
+from pypx.workflows.batches import Batch, Begun, Entry, give_up
 from pypx.workflows.copying import Copier
 from pypx.workflows.digests import Digesting
 from pypx.workflows.filing import Filer, FilingOptions
@@ -38,6 +38,7 @@ class Line:
     """Takes files one by one and gives their outcomes batch by batch, in the same order, once they are durable."""
 
     def __init__(self, database: Database, options: FilingOptions) -> None:
+        self._database = database
         self._filer = Filer(database, options)
         self._digesting = Digesting(database)
         self._copier = Copier()
@@ -45,6 +46,7 @@ class Line:
         self._ahead: deque[Begun | FileOutcome | OSError | Path] = deque()
         self._recorder: ThreadPoolExecutor | None = None
         self._recording: Future[list[FileOutcome]] | None = None
+        self._cut = Batch()
 
     def fork(self, processes: int) -> None:
         """Let so many processes read and copy from now on, if there can be any, instead of this one and its threads.
@@ -95,6 +97,18 @@ class Line:
         self._give_up()
         for _ in self.rest():
             pass
+
+    def unrecorded(self) -> int:
+        """How many files have their place but no record when an error has ended the filing; nothing goes on then."""
+        if self._recording is not None:
+            self._recording.exception()
+        count = 0
+        with suppress(DatabaseError):
+            for entry in [*self._cut.items, *self._filer.cut().items]:
+                if isinstance(entry, Entry) and entry.placed:
+                    record = self._database.images(entry.instance.SeriesInstanceUID).get(entry.instance.SOPInstanceUID)
+                    count += record is None
+        return count
 
     def close(self) -> None:
         """End the threads, and write the checksums of what was recorded."""
@@ -161,7 +175,8 @@ class Line:
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - kept out of start-up
 
             self._recorder = ThreadPoolExecutor(1, thread_name_prefix="px-record")
-        self._recording = self._recorder.submit(self._filer.record, self._filer.cut())
+        self._cut = self._filer.cut()
+        self._recording = self._recorder.submit(self._filer.record, self._cut)
 
     def _recorded(self, recording: Future[list[FileOutcome]]) -> list[FileOutcome]:
         """The outcomes of the batch that is being recorded, when it is."""

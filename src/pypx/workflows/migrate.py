@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pypx.db.files import about
 from pypx.db.formats import check_writable, lift_format, read_format
 from pypx.db.layout import Layout
 from pypx.db.lift import (
@@ -26,6 +27,8 @@ from pypx.db.lift import (
 from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
 from pypx.model.identifiers import UID
 from pypx.services.dicomfile import read_instance
+from pypx.services.dicomsource import UnreadableFileError
+from pypx.workflows.sparing import ABSENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +155,9 @@ def _planned(layout: Layout, series: UID, uids: _Uids) -> SeriesLifted:
     try:
         old = old_images(layout, series)
         lifting = plan_lifting(layout, series, old, uids)
+        lost = tuple(uids.lost(image.record.file for image in old))
     except DatabaseError as error:
         return SeriesLifted(series, problem=str(error))
-    lost = tuple(uids.lost(image.record.file for image in old))
     return SeriesLifted(series, lifting.images, len(lifting.added), lost, tuple(uids.unknown))
 
 
@@ -175,9 +178,14 @@ class _Uids:
         return self._read[file] or image.record.SOPInstanceUID
 
     def _of_header(self, file: str) -> UID | None:
+        path = self._layout.resolve(file)
         try:
-            header = read_instance(self._layout.resolve(file), frozenset())
-        except (InvalidDicomError, OSError):
+            header = read_instance(path, frozenset())
+        except UnreadableFileError as error:
+            if error.errno in ABSENT:
+                return None
+            raise about(path, f": {error}; give access, then repeat") from error
+        except InvalidDicomError:
             return None
         return header.SOPInstanceUID if header.SeriesInstanceUID == self._series else None
 
@@ -194,7 +202,9 @@ class _Uids:
             if path.parent not in names:
                 try:
                     names[path.parent] = frozenset(entry.name for entry in path.parent.iterdir())
-                except OSError:
+                except (FileNotFoundError, NotADirectoryError):
                     names[path.parent] = frozenset()
+                except OSError as error:
+                    raise about(path, f": cannot be read: {error.strerror}; give access, then repeat") from error
             if path.name not in names[path.parent]:
                 yield file

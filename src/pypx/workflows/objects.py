@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,12 +117,12 @@ def put_pairs(local: Path, to: str, *, replaced: str | None = None, substring: s
 
     Raises
     ------
-    InputError : there is no such file, none is left, or a name cannot be used
+    InputError : there is no such file, none is left, a directory cannot be listed, or a name cannot be used
     """
     start = Path(os.path.abspath(local))  # noqa: PTH100 - resolve() would change the names
     if not os.path.exists(start):  # noqa: PTH110 - Path.exists raises for a name that is too long
         raise InputError(f"{local}: no such file or directory")
-    files = sorted(path for path in start.rglob("*") if path.is_file()) if start.is_dir() else [start]
+    files = sorted(_files_below(start)) if start.is_dir() else [start]
     pairs = []
     for file in (file for file in files if substring in str(file)):
         if replaced:
@@ -131,6 +133,23 @@ def put_pairs(local: Path, to: str, *, replaced: str | None = None, substring: s
     if not pairs:
         raise InputError(f"{local}: no files to put; name a directory that has some")
     return pairs
+
+
+def _files_below(start: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"{shown(error.filename)}: cannot be read: {error.strerror}; give access, then repeat"
+        ) from error
+
+    for folder, _, names in os.walk(start, onerror=refuse):
+        for name in names:
+            path = Path(folder, name)
+            try:
+                if stat.S_ISREG(path.stat().st_mode):
+                    yield path
+            except OSError as error:  # a dangling link is no file
+                if error.errno not in {ENOENT, ENOTDIR, ELOOP}:
+                    refuse(error)
 
 
 def get_objects(store: ObjectStore, path: str, to: Path, *, substring: str = "", jobs: int = JOBS) -> Iterator[Moved]:

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pypx.db.files import shown
 from pypx.db.smdb import Database
 from pypx.errors import InputError, InvalidDicomError
+from pypx.model.fileoutcomes import FileOutcome
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import FailedFile, SeriesState, SeriesStatus
 from pypx.model.records import SeriesRef
 from pypx.services.dicomfile import read_instance
 from pypx.workflows.pushplan import Wanted
-from pypx.workflows.walking import MEDIA_DIRECTORY
+from pypx.workflows.walking import Walk, is_gone
 
 NO_SERIES = SeriesRef(UID(""), UID(""))
 """The series of files that are no DICOM."""
@@ -31,8 +33,8 @@ class Job:
     failures: tuple[FailedFile, ...] = ()
 
 
-def find_files(sources: Sequence[Path], substring: str = "") -> Iterator[Path]:
-    """The files to push, absolute, sorted within each directory.
+def find_files(sources: Sequence[Path], substring: str = "") -> Iterator[Path | FailedFile]:
+    """The files to push, absolute, sorted within each directory; one that cannot be listed comes as failed.
 
     Raises
     ------
@@ -40,26 +42,27 @@ def find_files(sources: Sequence[Path], substring: str = "") -> Iterator[Path]:
     """
     for source in sources:
         start = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would change the names that are recorded
-        if not start.exists():
+        if is_gone(start):
             raise InputError(f"{source}: no such file or directory")
-        if not start.is_dir():
+        if not os.path.isdir(start):  # noqa: PTH112 - Path.is_dir() raises where a parent may not be entered
             yield start
             continue
-        for directory, folders, names in os.walk(start):
-            folders.sort()
-            paths = (Path(directory, name) for name in sorted(names) if name != MEDIA_DIRECTORY)
-            yield from (path for path in paths if substring in str(path) and path.is_file())
+        for found in Walk([start]):
+            if isinstance(found, FileOutcome):
+                yield FailedFile(found.source, found.reason or "it cannot be read")
+            elif substring in str(found):
+                yield found
 
 
-def jobs_of_files(files: Sequence[Path], database: Database | None) -> list[Job]:
-    """A job for each series the files are of; the files that are no DICOM come last, together, under `NO_SERIES`."""
+def jobs_of_files(files: Sequence[Path | FailedFile], database: Database | None) -> list[Job]:
+    """A job for each series the files are of; what cannot be pushed comes last, together, under `NO_SERIES`."""
     groups: dict[UID, tuple[UID, list[Wanted]]] = {}
     failures: list[FailedFile] = []
     for file in dict.fromkeys(files):
-        found = _series_of(file)
+        found = _series_of(file) if isinstance(file, Path) else file
         if isinstance(found, FailedFile):
             failures.append(found)
-        else:
+        elif isinstance(file, Path):
             groups.setdefault(found.SeriesInstanceUID, (found.StudyInstanceUID, []))[1].append(Wanted(file))
     jobs = []
     for series, (study, wanted) in groups.items():
@@ -67,7 +70,9 @@ def jobs_of_files(files: Sequence[Path], database: Database | None) -> list[Job]
         jobs.append(Job(SeriesRef(study, series), tuple(wanted), max(recorded, len(wanted))))
     if failures:
         first = failures[0]
-        error_text = f"{len(failures)} of {len(files)} files are no whole DICOM files: {first.file}: {first.reason}"
+        unread = any(isinstance(file, FailedFile) for file in files)
+        what = "files and directories cannot be read" if unread else "files are no whole DICOM files"
+        error_text = f"{len(failures)} of {len(files)} {what}: {shown(first.file)}: {first.reason}"
         jobs.append(Job(NO_SERIES, (), len(failures), error_text, tuple(failures)))
     return jobs
 

@@ -4,25 +4,23 @@ What the files tell is written anew: patient, study and series tables, image rec
 requests, pushes, registrations, ledgers, checksums, conflicts.  Each table is replaced as a whole under its lock, so
 readers and a listener may go on.  The headers that were read are kept in ``log/.rebuild/`` until the end: a run that
 was interrupted is gone on with.
+
+A record goes only where its file was seen to be gone, damaged or of another image.  While something below ``data/``
+cannot be read, no table is removed and no study is taken from a patient.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from pypx.db.files import open_to_append
-from pypx.db.layout import Layout
+from pypx.db.files import about
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, make_dirs
 from pypx.errors import DatabaseError, InvalidDicomError
@@ -31,24 +29,12 @@ from pypx.model.keywords import RECORDED_KEYS
 from pypx.model.records import ImageRecord, Instance
 from pypx.services.dicomfile import read_instance
 from pypx.workflows.digests import digests_of
-from pypx.workflows.pool import run_all
-from pypx.workflows.verify import files_below
+from pypx.workflows.scanning import STRIPES, Scanned, scan, stripe_file, studies_of, walk_order
+from pypx.workflows.sparing import Unreadable, old_records, spared
+from pypx.workflows.status import studies_of_patient
+from pypx.workflows.verify import no_files
 
-_STRIPES = 64
 _FOLDER = ".rebuild"
-
-
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """The header of a file below ``data/``; `reason` says why it has none."""
-
-    file: str
-    size: int
-    mtime_ns: int
-    study: str = ""
-    series: str = ""
-    SOPInstanceUID: str = ""
-    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -57,6 +43,7 @@ class Rebuilt:
 
     `series` and `instances` are on record now; `rejected` are files that are no whole DICOM, and why; `copies` are
     files of instances that another file is recorded for; `removed` is how many tables no file belonged to.
+    `unreadable` are files and directories that could not be read, and why: what was on record of them still is.
     """
 
     series: int = 0
@@ -64,6 +51,7 @@ class Rebuilt:
     rejected: list[tuple[str, str]] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
     removed: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -79,13 +67,16 @@ class _Patient:
 class _State:
     """What has been rebuilt so far: the result, patients by ID, and the studies and series that have files.
 
-    `began` is when the files were counted: a record made later is of a file that a listener has filed since.
+    `spared` are the studies that stay in the tables although no file of them was read.  `began` is when the files were
+    counted: a record made later is of a file that a listener has filed since.
     """
 
     began: str
     done: Rebuilt = field(default_factory=Rebuilt)
     patients: dict[str, _Patient] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
+    spared: set[str] = field(default_factory=set)
+    unreadable: Unreadable = field(default_factory=Unreadable)
 
 
 def rebuild(database: Database, *, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Rebuilt:
@@ -99,134 +90,97 @@ def rebuild(database: Database, *, jobs: int = 1, progress: Callable[[int, int],
 
     Raises
     ------
-    DatabaseError, LockTimeoutError : repeat it then; it goes on where it ended
+    DatabaseError, LockTimeoutError : repeat it then; it goes on where it ended.  So it does where there is no file,
+        though images are on record: nothing was changed then
     """
     layout = database.layout
     folder = layout.log / _FOLDER
     make_dirs(folder, layout.modes.directory)
     state = _State(_utc(time.time()))
-    _scan(layout, folder, jobs, progress)
-    for stripe in range(_STRIPES):
-        for study, files in sorted(_studies(layout, folder / f"{stripe:02d}.jsonl", state.done).items()):
+    if not scan(layout, folder, jobs, progress, state.unreadable):
+        _check_empty(database, folder, state.unreadable)
+    for stripe in range(STRIPES):
+        studies = studies_of(layout, stripe_file(folder, stripe), state.done.rejected, state.unreadable)
+        for study, files in sorted(studies.items()):
             _rebuild_study(database, study, files, state)
-    for one in state.patients.values():
-        first_to_last = sorted(one.studies, key=lambda study: _walk_order(one.studies[study]))
-        database.replace_patient(one.instance, first_to_last)
-    state.done.removed = _remove_others(database, state)
+    _keep_others(database, state)
+    for key, one in state.patients.items():
+        first_to_last = sorted(one.studies, key=lambda study: walk_order(one.studies[study]))
+        stay = [study for study in _listed(database, key) if study in state.spared or study in one.studies]
+        known = stay if not state.spared.isdisjoint(stay) else []  # where some were not read, their order stays, too
+        database.replace_patient(one.instance, list(dict.fromkeys([*known, *first_to_last])))
+    if not state.unreadable:
+        state.done.removed = _remove_others(database, state)
+    state.done.unreadable = state.unreadable.listed()
     shutil.rmtree(folder, ignore_errors=True)
     return state.done
 
 
-# --- reading the files
-
-
-def _scan(layout: Layout, folder: Path, jobs: int, progress: Callable[[int, int], None] | None) -> None:
-    """Read the header of every file that an earlier run has not read, and write it down by study."""
-    known = {hash((one.file, one.size, one.mtime_ns)) for path in folder.glob("*.jsonl") for one in _lines(path)}
-    total = sum(1 for _ in files_below(layout.data)) if progress is not None else 0
-    fresh = (one for one in _found(layout) if hash((one.file, one.size, one.mtime_ns)) not in known)
-    done = len(known)
-    streams: dict[int, Any] = {}
-    try:
-        for one in run_all(partial(_scanned, layout), fresh, jobs):
-            stripe = zlib.crc32(one.study.encode()) % _STRIPES
-            if stripe not in streams:
-                streams[stripe] = open_to_append(folder / f"{stripe:02d}.jsonl", layout.modes.file)
-            streams[stripe].write(json.dumps(_plain(one)) + "\n")
-            done += 1
-            if progress is not None:
-                progress(done, max(done, total))
-    except OSError as error:
-        raise DatabaseError(f"{folder}: cannot be written: {error.strerror}; make room, then repeat") from error
-    finally:
-        for stream in streams.values():
-            stream.close()
-
-
-def _found(layout: Layout) -> Iterator[Scanned]:
-    for path in files_below(layout.data):
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            yield Scanned(layout.relative(path), status.st_size, status.st_mtime_ns)
-
-
-def _scanned(layout: Layout, one: Scanned) -> Scanned:
-    """A file with its UIDs; runs in any process."""
-    try:
-        header = read_instance(layout.resolve(one.file), frozenset())
-    except InvalidDicomError as error:
-        return Scanned(one.file, one.size, one.mtime_ns, reason=str(error))
-    except OSError as error:
-        return Scanned(one.file, one.size, one.mtime_ns, reason=f"cannot be read: {error.strerror}")
-    uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
-    return Scanned(one.file, one.size, one.mtime_ns, *uids)
-
-
-def _plain(one: Scanned) -> list[Any]:
-    return [one.file, one.size, one.mtime_ns, one.study, one.series, one.SOPInstanceUID, one.reason]
-
-
-def _lines(path: Path) -> Iterator[Scanned]:
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            with suppress(ValueError, TypeError):  # the last line of a run that was killed
-                yield Scanned(*json.loads(line))
-
-
-def _studies(layout: Layout, path: Path, done: Rebuilt) -> dict[UID, list[Scanned]]:
-    """The files of the studies of one stripe that are still as they were read, sorted by name."""
-    if not path.exists():
-        return {}
-    studies: dict[UID, list[Scanned]] = {}
-    newest = {one.file: one for one in _lines(path)}
-    for one in sorted(newest.values(), key=lambda one: _walk_order(one.file)):
-        with suppress(FileNotFoundError):
-            if os.stat(layout.resolve(one.file)).st_mtime_ns != one.mtime_ns:  # noqa: PTH116 - once a file
-                continue
-            if one.reason:
-                done.rejected.append((one.file, one.reason))
-            else:
-                studies.setdefault(UID(one.study), []).append(one)
-    return studies
-
-
-def _walk_order(file: str) -> list[tuple[bool, str]]:
-    """Sorts files as a walk meets them, and so as a repack files them: those of a directory before its folders."""
-    *folders, name = file.split("/")
-    return [*((True, folder) for folder in folders), (False, name)]
+def _check_empty(database: Database, folder: Path, unreadable: Unreadable) -> None:
+    """Refuse to take everything for gone where there is no file, or none that can be read."""
+    layout = database.layout
+    with suppress(OSError):  # an earlier run has read something
+        folder.rmdir()
+    if unreadable:
+        (file, reason), *more = unreadable.listed()
+        others = f", nor can {len(more)} others" if more else ""
+        text = f": {reason}{others}, and there is no other file; nothing was changed; give access, then repeat"
+        raise about(layout.resolve(file), text)
+    if next(database.recorded_series(), None) or next(database.series_uids(), None):
+        tables = ", ".join(path.name for path in (layout.patient_dir, layout.study_dir, layout.series_dir))
+        raise no_files(layout, f"to begin anew, remove {tables} from {layout.log}")
 
 
 # --- writing the tables
 
 
 def _rebuild_study(database: Database, study: UID, files: list[Scanned], state: _State) -> None:
-    done = state.done
     by_series: dict[UID, list[Scanned]] = {}
     for one in files:
         by_series.setdefault(UID(one.series), []).append(one)
     described = False
     for series, own in by_series.items():
-        first = database.layout.resolve(own[0].file)
-        try:
-            instance = read_instance(first, frozenset(RECORDED_KEYS))
-        except (InvalidDicomError, OSError):
-            continue  # it has changed within the minute: the next run will see
-        records, copies = _records(database, series, own)
-        with locked(database.layout.lock("filing", series), modes=database.layout.modes):
-            database.replace_images(instance, _with_arrivals(database, series, records, state.began))
-            database.replace_headers(instance, first.parent)
+        state.kept.update((study, series))
+        instance = _rebuild_series(database, series, own, state)
+        if instance is None:
+            continue
         if not described:
             database.replace_study(instance)
             described = True
         key = instance.tag("PatientID", "Not defined")
         patient = state.patients.setdefault(key, _Patient(instance, own[0].file))
-        if _walk_order(own[0].file) < _walk_order(patient.file):
+        if walk_order(own[0].file) < walk_order(patient.file):
             patient.instance, patient.file = instance, own[0].file
         patient.studies.setdefault(study, own[0].file)
-        done.series += 1
-        done.instances += len(records)
-        done.copies += copies
-        state.kept.update((study, series))
+
+
+def _rebuild_series(database: Database, series: UID, files: list[Scanned], state: _State) -> Instance | None:
+    """Write the records and tables of a series; returns its first instance, ``None``: they are left as they are."""
+    layout, done = database.layout, state.done
+    first = layout.resolve(files[0].file)
+    try:
+        instance = read_instance(first, frozenset(RECORDED_KEYS))
+    except InvalidDicomError as error:  # it has changed within the minute: the next run will see
+        state.unreadable.add(files[0].file, str(error))
+        return None
+    if old_records(database, series) is None and state.unreadable:
+        log = layout.relative(layout.image_log(series))
+        state.unreadable.add(log, "the records are damaged, and may be of files that cannot be read; left as they are")
+        return None
+    records, copies = _records(database, series, files)
+    read = {one.file for one in files}
+    with locked(layout.lock("filing", series), modes=layout.modes):
+        old = _old(database, series)
+        arrivals = {uid: record for uid, record in old.items() if record.received >= state.began}
+        stays = spared(
+            layout, series, (one for one in old.values() if one.received < state.began), read, state.unreadable
+        )
+        database.replace_images(instance, list({**arrivals, **records, **stays}.values()))
+        database.replace_headers(instance, first.parent)
+    done.series += 1
+    done.instances += len({**records, **stays})
+    done.copies += copies
+    return instance
 
 
 def _records(database: Database, series: UID, files: Iterable[Scanned]) -> tuple[dict[UID, ImageRecord], list[str]]:
@@ -259,19 +213,7 @@ def _records(database: Database, series: UID, files: Iterable[Scanned]) -> tuple
 
 
 def _old(database: Database, series: UID) -> dict[UID, ImageRecord]:
-    try:
-        return database.images(series)
-    except DatabaseError:  # that is what a rebuild is for
-        return {}
-
-
-def _with_arrivals(database: Database, series: UID, records: dict[UID, ImageRecord], began: str) -> list[ImageRecord]:
-    """The records, and those of files that a listener has filed since they were counted."""
-    return list({**_arrivals(database, series, began), **records}.values())
-
-
-def _arrivals(database: Database, series: UID, began: str) -> dict[UID, ImageRecord]:
-    return {uid: record for uid, record in _old(database, series).items() if record.received >= began}
+    return old_records(database, series) or {}
 
 
 def _utc(seconds: float) -> str:
@@ -279,12 +221,30 @@ def _utc(seconds: float) -> str:
     return text.replace("+00:00", "Z")
 
 
+def _keep_others(database: Database, state: _State) -> None:
+    """Keep series of which no file was met, but whose files may be there: unreadable, behind a link, or come since."""
+    layout, kept = database.layout, state.kept
+    for series in database.recorded_series():
+        records = _old(database, series) if series not in kept else {}
+        if records and spared(layout, series, records.values(), (), state.unreadable):
+            kept.add(series)
+            state.done.series += 1
+            state.done.instances += len(records)
+    read = {study for one in state.patients.values() for study in one.studies}
+    for folder in layout.study_dir.glob("*-series"):
+        study = folder.name.removesuffix("-series")
+        names = (path.name.removesuffix("-meta.json") for path in _tables(folder, "-meta.json"))
+        if study not in read and (state.unreadable or any(name in kept for name in names)):
+            state.spared.add(study)
+    kept |= state.spared
+
+
 def _remove_others(database: Database, state: _State) -> int:
     """Remove tables of patients, studies and series that no file belongs to; what only tables know of them stays."""
-    layout, patients, kept = database.layout, state.patients, state.kept
+    layout, kept = database.layout, state.kept
     gone = 0
     for path in _tables(layout.patient_dir, ".json"):
-        if not _names_one_of(path, patients):
+        if not _names_one_of(path, state):
             gone += _unlink(path)
     for folder in sorted(layout.study_dir.glob("*-series")):
         study = folder.name.removesuffix("-series")
@@ -303,11 +263,35 @@ def _remove_others(database: Database, state: _State) -> int:
     return gone
 
 
-def _names_one_of(path: Path, patients: dict[str, _Patient]) -> bool:
+def _arrivals(database: Database, series: UID, began: str) -> bool:
+    """Whether a listener has filed images of a series since the files were counted."""
+    return any(record.received >= began for record in _old(database, series).values())
+
+
+def _listed(database: Database, PatientID: str) -> tuple[UID, ...]:
+    """The studies that a patient has on record."""
     try:
-        return any(key in patients for key in json.loads(path.read_bytes()))
-    except (OSError, ValueError):
+        return studies_of_patient(database, PatientID)
+    except DatabaseError as error:  # damaged: that is what a rebuild is for
+        if isinstance(error.__cause__, OSError):
+            raise
+        return ()
+
+
+def _names_one_of(path: Path, state: _State) -> bool:
+    """Whether a table is of a patient who has files; one that cannot be read may be."""
+    try:
+        table = json.loads(path.read_bytes())
+    except OSError:
+        return True
+    except ValueError:
         return False
+    entries = table.items() if isinstance(table, dict) else ()
+    return any(
+        key in state.patients
+        or (isinstance(one, dict) and not state.spared.isdisjoint(map(str, one.get("StudyList") or ())))
+        for key, one in entries
+    )
 
 
 def _tables(directory: Path, ending: str) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pypx.db.smdb import Database
 from pypx.errors import CubeError, PartialError
 from pypx.model.identifiers import UID
-from pypx.model.outcomes import RegisteredFile, RegisterOutcome
+from pypx.model.outcomes import FailedFile, RegisteredFile, RegisterOutcome
 from pypx.model.records import SeriesRef
 from pypx.services.cube import CubeClient
 from pypx.services.cubefields import checked_pacs_name
@@ -57,6 +57,7 @@ def register_files(
     *,
     store: ObjectStore | None = None,
     names: Mapping[Path, str] | None = None,
+    unread: Sequence[FailedFile] = (),
 ) -> Iterator[RegisterOutcome]:
     """Register exactly these files, series by series.
 
@@ -65,18 +66,21 @@ def register_files(
     files : DICOM files, wherever they are
     names : the objects of some of them, as an earlier push gave them; others are found by the record of the push or by
         the templates
+    unread : what could not be read where the files are
 
     Other parameters, outcomes and errors are those of :func:`register`.  Where CUBE takes whole series, the files must
-    be all that the smdb knows of their series.  Files that are no DICOM come first, as an outcome without UIDs.
+    be all that the smdb knows of their series.  What is no DICOM or `unread` comes first, as an outcome without UIDs.
     """
     options = options or RegisterOptions()
     if options.pacs_name:
         checked_pacs_name(options.pacs_name)
     groups, bad = group_files(files)
+    bad += [(one.file, one.reason) for one in unread]
     if bad:
         broken = tuple(RegisteredFile("", file, {}, error=reason) for file, reason in bad)
         nowhere = SeriesRef(UID(""), UID(""))
-        error = f"{len(bad)} files are no whole DICOM files, such as {bad[0][0].name}: {bad[0][1]}"
+        what = "are no whole DICOM files" if not unread else "or directories cannot be read"
+        error = f"{len(bad)} files {what}, such as {bad[0][0].name}: {bad[0][1]}"
         yield RegisterOutcome(nowhere, "", expected=len(bad), files=broken, error=error)
     known = {absolute(file): _object_name(name) for file, name in (names or {}).items()}
     yield from _run((Source(ref, members, known) for ref, members in groups), database, cube, options, store)

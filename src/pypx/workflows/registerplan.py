@@ -21,6 +21,7 @@ from pypx.services.storage import ObjectStore
 from pypx.workflows.pushlog import PushRecord, push_records
 from pypx.workflows.pushplan import Wanted, make_plan, templates_for
 from pypx.workflows.status import series_status
+from pypx.workflows.walking import is_gone
 
 _DICOM_SUFFIX = ".dcm"
 """What CUBE counts: names that end so, in lower case."""
@@ -107,7 +108,7 @@ def _entries(
         wanted = [Wanted(Path(file)) for file in record.names]
     unusable: list[tuple[Path, str]] = []
     if wanted and all(str(one.file) in known for one in wanted):
-        entries = [Entry(known[str(one.file)], one.file if one.file.exists() else None) for one in wanted]
+        entries = [Entry(known[str(one.file)], None if is_gone(one.file) else one.file) for one in wanted]
     else:
         plan = make_plan(
             source.ref,

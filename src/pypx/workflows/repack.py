@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from pypx.db.smdb import Database
-from pypx.errors import InputError, InvalidDicomError, PartialError
+from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.packpath import Templates
 from pypx.workflows.filing import FilingOptions
@@ -121,10 +121,21 @@ def repack(
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         line.stop()  # what has its place gets its record
         raise
+    except DatabaseError as error:
+        _add(error, line.unrecorded())
+        raise
     finally:
         line.close()
     if progress is not None:
         progress(total, total)
+
+
+def _add(error: DatabaseError, unrecorded: int) -> None:
+    """Let an error say that files have their place without a record."""
+    if unrecorded:
+        text = f"; {unrecorded} files lie below data/ without a record: a repeat, or px smdb rebuild, records them"
+        error.args = (f"{error}{text}",)
+        error.detail += text if error.detail else ""
 
 
 def _check_source(source: Path, database: Database) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pypx.db.entries import text_of
+from pypx.db.files import about
 from pypx.db.smdb import Database
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import FindResult, SeriesStatus
@@ -31,7 +32,7 @@ def series_status(series: Iterable[SeriesRef], database: Database) -> Iterator[S
 
     Raises
     ------
-    DatabaseError : a table of the series cannot be read
+    DatabaseError : a table of the series, or a directory of its files, cannot be read
     """
     listings = _Listings(database)
     for ref in series:
@@ -108,8 +109,11 @@ class _Listings:
             try:
                 with os.scandir(self._layout.resolve(record.file).parent) as entries:
                     self._names[directory] = frozenset(entry.name for entry in entries)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._names[directory] = frozenset()
+            except OSError as error:
+                advice = "give access, then repeat: nobody knows what is there"
+                raise about(self._layout.resolve(directory), f": cannot be read: {error.strerror}; {advice}") from error
         return name in self._names[directory]
 
 

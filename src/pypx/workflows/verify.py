@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from errno import ENOENT, ENOTDIR
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +17,16 @@ from pypx.errors import DatabaseError, InvalidDicomError
 from pypx.model.drift import BROKEN, Drift, DriftKind, SeriesDrift
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import RECORDED_KEYS
-from pypx.model.records import ImageRecord, Instance
+from pypx.model.records import ImageRecord
 from pypx.services.dicomfile import read_instance
+from pypx.services.dicomsource import UnreadableFileError
 from pypx.workflows.digests import Digest, add_digests, checksum, digest_of, digests_of
 from pypx.workflows.filing import keep_rejected
 from pypx.workflows.journal import Journal
 from pypx.workflows.placing import clear_parts
 from pypx.workflows.pool import run_all
-
-NO_SERIES = UID("")
-_FILING_S = 2.0
+from pypx.workflows.strays import Named, with_files
+from pypx.workflows.walking import is_bare, is_gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,16 @@ def verify(
 
     Raises
     ------
-    DatabaseError : the BASEMOUNT cannot be read; or something is to be changed in it, and it may not be written to
+    DatabaseError : the BASEMOUNT cannot be read; or something is to be changed in it, and it may not be written to, or
+        its ``data/`` is empty, as where a volume is not mounted
     """
     options = options or VerifyOptions()
     writes = not options.dry_run and os.access(database.layout.log, os.W_OK | os.X_OK)
     if options.set_aside and not options.dry_run and not writes:
         raise _read_only(database.layout, "nothing can be set aside")
-    series = list(database.recorded_series())
+    series = _series(database, writes=writes)
     journal = Journal(database.layout, deep=options.deep, resume=options.resume and not options.dry_run, write=writes)
-    named = _Named()
+    named = Named()
     found: dict[UID, SeriesDrift] = {}
     work = partial(_verified, database.layout, deep=options.deep, dry_run=not writes)
     fresh = [one for one in series if not journal.knows(one)]
@@ -87,7 +88,7 @@ def verify(
             records = {}
         named.add(record.file for record in records.values())
         found.setdefault(one, SeriesDrift(one, len(records)))
-    results = _with_files(database, found, named, options).values()
+    results = with_files(database, found, named, options.jobs).values()
     if not writes and not options.dry_run:
         _check_nothing_to_do(database.layout, results)
     for result in results:
@@ -96,6 +97,19 @@ def verify(
         for folder, _, _ in os.walk(database.layout.data):
             clear_parts(Path(folder))
     journal.end()
+
+
+def _series(database: Database, *, writes: bool) -> list[UID]:
+    series = list(database.recorded_series())
+    if writes and series and is_bare(database.layout.data):
+        raise no_files(database.layout, "see with --dry-run what is missing")
+    return series
+
+
+def no_files(layout: Layout, otherwise: str) -> DatabaseError:
+    """The refusal to take every image for gone because ``data/`` is empty; `otherwise`: what to do if they are gone."""
+    text = ": holds no file, but images are on record; is its volume not mounted? nothing was changed; mount it, or"
+    return about(layout.data, f"{text} {otherwise}")
 
 
 def _check_nothing_to_do(layout: Layout, results: Iterable[SeriesDrift]) -> None:
@@ -155,15 +169,21 @@ def _compared(
             digest = _checked_digest(path, record, known)
     except _DiffersError as error:
         kind, reason = error.kind, str(error)
+    except UnreadableFileError as error:
+        kind, reason = _unread(error.errno, str(error))
     except InvalidDicomError as error:
         reason = str(error)
-    except (FileNotFoundError, NotADirectoryError):
-        kind, reason = DriftKind.LOST, "it is gone"
-    except (OSError, DatabaseError) as error:
+    except DatabaseError as error:
         reason = f"cannot be read: {error}"
+    except OSError as error:
+        kind, reason = _unread(error.errno, f"cannot be read: {error.strerror}")
     else:
         return None, digest
     return Drift(kind, record.file, record.SOPInstanceUID, reason), None
+
+
+def _unread(errno: int | None, reason: str) -> tuple[DriftKind, str]:
+    return (DriftKind.LOST, "it is gone") if errno in {ENOENT, ENOTDIR} else (DriftKind.UNREADABLE_FILE, reason)
 
 
 def _check_header(path: Path, series: UID, record: ImageRecord) -> None:
@@ -191,80 +211,12 @@ def _conflicts(database: Database, series: UID) -> list[Drift]:
     for line in database.log_lines(series, "conflicts"):
         file = str(line.get("file", ""))
         with suppress(DatabaseError):
-            if database.layout.resolve(file).exists():
+            if not is_gone(database.layout.resolve(file)):
                 uid = UID(str(line.get("SOPInstanceUID")))
                 found.append(
                     Drift(DriftKind.CONFLICT, file, uid, "it came again with other content, which is kept here")
                 )
     return found
-
-
-# --- files without a record
-
-
-class _Named:
-    """The files that records name, as hashes: a million take some fifty MiB."""
-
-    def __init__(self) -> None:
-        self._hashes: set[int] = set()
-
-    def add(self, files: Iterator[str]) -> None:
-        self._hashes.update(map(hash, files))
-
-    def __contains__(self, file: str) -> bool:
-        return hash(file) in self._hashes
-
-
-def files_below(directory: Path) -> Iterator[Path]:
-    """The files of the packed tree, sorted within each directory; not those that are being written."""
-    for folder, folders, names in os.walk(directory):
-        folders.sort()
-        for name in sorted(names):
-            if not (name.startswith(".") and name.endswith(".part")):
-                yield Path(folder, name)
-
-
-def _with_files(
-    database: Database, found: dict[UID, SeriesDrift], named: _Named, options: VerifyOptions
-) -> dict[UID, SeriesDrift]:
-    """The results with the files that no record names; a lost one among them was moved."""
-    layout = database.layout
-    strange = [path for path in files_below(layout.data) if layout.relative(path) not in named]
-    if any(path.stat().st_nlink > 1 for path in strange if path.exists()) and layout.incoming.is_dir():
-        time.sleep(_FILING_S)  # a listener names a file a moment before it records it
-    for path, instance in zip(strange, run_all(_header, strange, options.jobs), strict=True):
-        series = instance.SeriesInstanceUID if isinstance(instance, Instance) else NO_SERIES
-        file = layout.relative(path)
-        result = found.get(series) or SeriesDrift(series, 0)
-        if result.count(DriftKind.UNREADABLE) or not path.exists():
-            continue
-        if isinstance(instance, str):
-            drift = Drift(DriftKind.UNRECORDED, file, None, instance)
-        else:
-            record = database.images(series).get(instance.SOPInstanceUID)
-            if record is not None and record.file == file:
-                continue
-            drift = Drift(DriftKind.UNRECORDED, file, instance.SOPInstanceUID, "no record names it")
-        found[series] = _merged(result, drift)
-    return found
-
-
-def _header(path: Path) -> Instance | str:
-    """The header of a file, or why it has none; runs in any process."""
-    try:
-        return read_instance(path, frozenset())
-    except InvalidDicomError as error:
-        return str(error)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-
-
-def _merged(result: SeriesDrift, drift: Drift) -> SeriesDrift:
-    for position, other in enumerate(result.drifts):
-        if other.kind is DriftKind.LOST and other.SOPInstanceUID == drift.SOPInstanceUID:
-            moved = Drift(DriftKind.MOVED, drift.file, drift.SOPInstanceUID, f"it was {other.file}")
-            return replace(result, drifts=(*result.drifts[:position], moved, *result.drifts[position + 1 :]))
-    return replace(result, drifts=(*result.drifts, drift))
 
 
 # --- what is done about it

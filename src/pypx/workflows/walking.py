@@ -14,6 +14,8 @@ MEDIA_DIRECTORY = "DICOMDIR"
 """The index of a DICOM medium (PS3.10 8.6): no image, and no error either."""
 
 _DIRECTORY_LINK = "link to a directory"
+_RECOVERED = "lost+found"
+"""What mkfs makes at the top of a volume, for root alone (fsck(8))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,59 @@ class Walk:
 
     def _is_wanted(self, name: str) -> bool:
         return name != MEDIA_DIRECTORY and (not self.substrings or any(part in name for part in self.substrings))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A directory that could not be listed, and why."""
+
+    path: Path
+    reason: str
+
+
+def files_below(directory: Path) -> Iterator[Path | Unread]:
+    """The files of a packed tree, sorted within each directory; not those that are being written.
+
+    A directory that cannot be listed comes in place of its files; one that is missing has none.
+    """
+    waiting = [str(directory)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            names, folders, odd = _listed(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            path = Path(folder)
+            if path != directory / _RECOVERED:
+                yield Unread(path, f"the directory cannot be read: {error.strerror}")
+            continue
+        for name in names:
+            path = Path(folder, name)
+            if not (name.startswith(".") and name.endswith(".part")) and not (name in odd and os.path.isdir(path)):  # noqa: PTH112 - Path.is_dir() may raise
+                yield path
+        waiting += [os.path.join(folder, name) for name in reversed(folders)]  # noqa: PTH118 - as scandir does
+
+
+def is_bare(directory: Path) -> bool:
+    """Whether a directory is missing, or holds nothing: so it looks where a volume is not mounted."""
+    try:
+        return all(name.startswith(".") or name == _RECOVERED for name in os.listdir(directory))  # noqa: PTH208 - names
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def is_gone(path: Path) -> bool:
+    """Whether there certainly is no such file; one that may not be looked at may be there."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _listed(directory: str) -> tuple[list[str], list[str], set[str]]:
