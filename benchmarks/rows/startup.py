@@ -30,7 +30,8 @@ def _open(argv: list[str], old: list[str] | None, options: Options) -> Iterator[
     pypx = None
     if old and options.with_pypx:
         theirs = pypx3.install()
-        pypx = partial(run, theirs.argv(*old), theirs.environment(options.scratch))
+        # pypx ends `--version` with 1
+        pypx = partial(run, theirs.argv(*old), theirs.environment(options.scratch), codes=(0, 1))
     yield Case(partial(_timed, argv), partial(_timed, [sys.executable, "-c", "pass"]), pypx)
 
 
