@@ -314,9 +314,12 @@ def test_a_listener_takes_hostile_titles_and_tells_them_harmlessly(listen: Start
     """Titles of a peer reach no command line, and its events stay a JSON object a line."""
     listener = listen()
     series = make_series(tmp_path / "series", 1, 16, 16)
-    listener.send(series.directory, options=("-aet", "$(id);\x1b[2J", "-aec", "../../x"))
+    listener.send(series.directory, options=("-aet", "$(id);`id`|&'", "-aec", "../../x"))
     assert listener.acknowledged() == {file.SOPInstanceUID for file in series}
     opened = listener.wait_for("association-opened")[0]
-    assert opened["called_aet"] == "../../x"
-    assert "\x1b" not in json.dumps(opened)
+    assert (opened["calling_aet"], opened["called_aet"]) == ("$(id);`id`|&'", "../../x")
+    listener.send(series.directory, options=("-aet", "$(id);\x1b[2J"))
+    rejected = listener.wait_for("association-rejected")[0]
+    assert rejected["calling_aet"] == "$(id);?[2J"
+    assert listener.senders[1].wait(60) != 0
     listener.stop()

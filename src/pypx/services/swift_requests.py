@@ -140,7 +140,7 @@ def _names_too_long(error: Exception) -> bool:
     """Whether the server refuses a name for its length: Swift says so in words, what stands before it by 414."""
     status, said = getattr(error, "http_status", None), getattr(error, "http_response_content", None)
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    return status == 414 or (status == 400 and "name length" in text.lower())
+    return status == 414 or (status == 400 and "object name length" in text.lower())
 
 
 def _asked(error: Exception) -> str | None:
