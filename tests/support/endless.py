@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from support.hanging import HOST, accepted, pdu
+from support.hanging import accepted, pdu
+from support.silent import accepting
 
 Kind = Literal["announced", "items", "flat"]
 """A command with a value that is said to have 3 GB; one of empty items, each of which costs memory; one that says the
@@ -55,7 +56,6 @@ def flood(connection: socket.socket, kind: Kind, context: int = _CONTEXT, *, mos
 @contextmanager
 def endless_peer(kind: Kind) -> Iterator[int]:
     """Port of a PACS that takes the association and answers each request in this way."""
-    held: list[socket.socket] = []
 
     def drain(connection: socket.socket) -> None:
         with suppress(OSError):
@@ -69,26 +69,8 @@ def endless_peer(kind: Kind) -> Iterator[int]:
             threading.Thread(target=drain, args=(connection,), daemon=True).start()
             flood(connection, kind, context)
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                held.append(connection)
-                threading.Thread(target=talk, args=(connection,), daemon=True).start()
-
-    with socket.create_server((HOST, 0)) as listener:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
-            for connection in held:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
+    with accepting(talk, []) as address:
+        yield address[1]
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Literal
 
+from support.silent import accepting
 from support.tls import Identity
 
 HOST = "127.0.0.1"
@@ -41,29 +41,11 @@ def hanging_peer(stage: Stage, identity: Identity | None = None) -> Iterator[int
             while connection.recv(4096):
                 pass  # whatever is sent, it is taken
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                held.append(connection)
-                threading.Thread(target=talk, args=(connection,), daemon=True).start()
-
-    with socket.create_server((HOST, 0), backlog=0 if stage == "full" else 5) as listener:
-        address = listener.getsockname()
-        if stage == "full":
+    full = stage == "full"
+    with accepting(None if full else talk, held, backlog=0 if full else 5) as address:
+        if full:
             held.extend(_fill(address))
-        thread = threading.Thread(target=serve if stage != "full" else lambda: None, daemon=True)
-        thread.start()
-        try:
-            yield address[1]
-        finally:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            thread.join(5)
-            for connection in held:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
+        yield address[1]
 
 
 def _fill(address: tuple[str, int]) -> Iterator[socket.socket]:
