@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -71,7 +72,14 @@ def read_only(tmp_path: Path) -> Iterator[ReadOnly]:
 def fill(directory: Path, *, leave: int = 0) -> Path:
     """Fill a small disk up to `leave` bytes with one file; returns it."""
     ballast = directory / "ballast"
-    state = os.statvfs(directory)
     with ballast.open("wb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, max(state.f_bavail * state.f_frsize - leave, 1))
-    return ballast
+        while True:
+            state = os.statvfs(directory)
+            try:
+                os.posix_fallocate(stream.fileno(), 0, max(state.f_bavail * state.f_frsize - leave, 1))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                stream.truncate(0)  # somebody else took some of it just then
+            else:
+                return ballast
