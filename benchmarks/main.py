@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from bench import BenchError, Options, Row, Summary, alternate, machine
+from bench import BenchError, Options, Row, Summary, alternate, machine, remove
 from results import as_json, heading, line, versions, write
 from rows import names
 
@@ -44,10 +44,13 @@ def chosen(names: Sequence[str], known: dict[str, tuple[Row, ...]]) -> dict[str,
 
 def measure(row: Row, given: argparse.Namespace) -> Summary:
     """Open a row in a scratch folder of its own, and measure its pairs."""
-    with tempfile.TemporaryDirectory(prefix=f"{row.name}-") as name:
-        options = Options(given.pairs, given.quick, given.with_pypx, Path(name))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{row.name}-"))
+    options = Options(given.pairs, given.quick, given.with_pypx, scratch)
+    try:
         with row.open(options) as case:
             return alternate(case, options)
+    finally:
+        remove(scratch)
 
 
 def parser(known: dict[str, tuple[Row, ...]]) -> argparse.ArgumentParser:

@@ -7,12 +7,12 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-INTERVAL_S = 0.01
+INTERVAL_S = 0.025
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Watch:
-    """Sample a process and its descendants every 10 ms until the block ends.
+    """Sample a process and its descendants every 25 ms until the block ends.
 
     Resident memory is summed over the tree, so pages that processes share count once for each.  A process counts when
     two samples in a row have seen it: what has forked and not yet become another program is nobody's.
@@ -55,7 +55,7 @@ def tree(pid: int) -> list[int]:
     found = [pid]
     for parent in found:  # grows while it is read
         try:
-            tasks = os.listdir(f"/proc/{parent}/task")  # noqa: PTH208  names are enough, a hundred times a second
+            tasks = os.listdir(f"/proc/{parent}/task")  # noqa: PTH208  names are enough, many times a second
         except OSError:
             continue
         for task in tasks:
