@@ -32,6 +32,7 @@ _EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 _FIND_STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.2.1"
 _IMPLEMENTATION = "2.25.164793412389054623816423876192315340018"
 _COMPARED = 1024 * 1024
+_SHORT = 128
 MAX_ANSWER = 64 * 1024**2
 """An answer of a PACS may not have more bytes than this: unlike the header of an image it is read as a whole."""
 
@@ -111,7 +112,7 @@ def read_answer(path: Path) -> tuple[Element, ...]:
         meta, position = read_meta(source)
         raw = walk(source, position, _transfer_syntax(meta), None)
     decode = decoder(_plain(raw.get(_CHARSET)))
-    sequences = _sequences(path) if any(element.VR == "SQ" for element in raw.values()) else {}
+    sequences = _sequences(path) if any("SQ" in (one.VR, _described(one.tag)[1]) for one in raw.values()) else {}
     answer = []
     for tag in sorted(raw):
         if tag & 0xFFFF == 0:
@@ -140,9 +141,9 @@ def read_instance(path: Path, keywords: frozenset[str]) -> Instance:
         meta, position = read_meta(source)
         syntax = _transfer_syntax(meta)
         raw = walk(source, position, syntax, wanted.keys())
-    decode = decoder(_plain(raw.get(_CHARSET)))
+    charset = _plain(raw.get(_CHARSET))
     tags = {
-        wanted[tag][0]: value_text(element, wanted[tag][1], decode)
+        wanted[tag][0]: _text(element, wanted[tag][1], charset)
         for tag, element in raw.items()
         if wanted[tag][0] in keywords
     }
@@ -177,6 +178,18 @@ def same_instance(first: Path, second: Path) -> bool:
             one.block(at_one + offset, _COMPARED) == other.block(at_other + offset, _COMPARED)
             for offset in range(0, one.size - at_one, _COMPARED)
         )
+
+
+def _text(element: RawElement, vr: str, charset: str) -> str:
+    """The text of an element; most files of a series say the same, so what is short is remembered."""
+    if len(element.value) + len(charset) <= _SHORT:
+        return _remembered(element, vr, charset)
+    return value_text(element, vr, decoder(charset))
+
+
+@lru_cache(maxsize=1024)
+def _remembered(element: RawElement, vr: str, charset: str) -> str:
+    return value_text(element, vr, decoder(charset))
 
 
 _PIXELS = frozenset((0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010))

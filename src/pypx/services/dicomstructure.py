@@ -26,10 +26,13 @@ _ITEM_END = 0xFFFE_E00D
 _SEQUENCE_END = 0xFFFE_E0DD
 _PIXEL_DATA = 0x7FE0_0010
 _LONG_FORM = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-_SHORT_FORM = frozenset((
-    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS",
-    b"ST", b"TM", b"UI", b"UL", b"US",
-))  # fmt: skip
+_SHORT_FORM = {
+    name.encode("ascii"): name
+    for name in (
+        "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM",
+        "UI", "UL", "US",
+    )
+}  # fmt: skip
 
 IMPLICIT = frozenset(("1.2.840.10008.1.2", "1.2.840.113619.5.2"))
 """Implicit VR little endian, and GE's private one (big endian pixels)."""
@@ -116,6 +119,8 @@ class _Walker:
     def run(self, wanted: Collection[int] | None) -> dict[int, RawElement]:
         """Walk to the end of the data set."""
         found: dict[int, RawElement] = {}
+        if not self._implicit:
+            self._take_plain(wanted, found)
         while (header := self.next_header()) is not None:
             tag, vr, begin, length = header
             if tag < 0x0001_0000 or tag >= 0xFFFE_0000:
@@ -130,23 +135,29 @@ class _Walker:
                 value = b"" if vr == b"SQ" else self.value(begin, min(length, MAX_VALUE))
                 found[tag] = RawElement(tag, vr.decode("ascii"), value, self._big_endian)
             self.position = begin + length
-            if wanted is not None and tag not in wanted and not self._implicit:
-                self._skip(wanted)
+            if not self._implicit:
+                self._take_plain(wanted, found)
         self._source.close_at(self.position)
         return found
 
-    def _skip(self, wanted: Collection[int]) -> None:
-        """Go past plain elements that nobody wants, as far as the buffer reaches.
+    def _take_plain(self, wanted: Collection[int] | None, found: dict[int, RawElement]) -> None:
+        """Go past elements with a short length, taking what is wanted, as far as the buffer reaches.
 
-        It does what :meth:`run` would do, but without a call for each: a fifth less for a header of 140 elements.
+        It does what :meth:`run` would do, but without calls for each: a third less for the header of a CT image.
         """
-        buffer, offset, last = self._buffer, self.position - self._base, len(self._buffer) - 12
+        buffer, offset, size = self._buffer, self.position - self._base, len(self._buffer)
         unpack, count = self._short, self._count
-        while offset <= last:
+        while offset <= size - 12:
             group, number, vr, length = unpack(buffer, offset)
-            if vr not in _SHORT_FORM or group == 0 or group >= 0xFFFE or (group << 16 | number) in wanted:
+            if vr not in _SHORT_FORM or group == 0 or group >= 0xFFFE:
                 break
-            offset += 8 + length
+            tag, begin = group << 16 | number, offset + 8
+            if wanted is None or tag in wanted:
+                if begin + length > size:
+                    break
+                value = buffer[begin : begin + length]
+                found[tag] = RawElement(tag, _SHORT_FORM[vr], value, self._big_endian)
+            offset = begin + length
             count += 1
         self.position, self._count = self._base + offset, count
 
