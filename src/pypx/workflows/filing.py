@@ -35,10 +35,10 @@ from pypx.services.dicomfile import read_instance, same_instance
 from pypx.workflows.batches import Batch, Begun, Entry, Refusal, by_series, copy_of
 from pypx.workflows.copying import Copies
 from pypx.workflows.placing import Placement, place, same_file, set_aside
+from pypx.workflows.recorder import Announcer
 
 BATCH_FILES = 256
 BATCH_S = 1.0
-_MAX_ANNOUNCED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,14 @@ class Filer:
     database: Database
     options: FilingOptions = field(default_factory=FilingOptions)
     on_series: Callable[[SeriesFiled], None] | None = None
+    announcer: Announcer = field(init=False)
     _batch: Batch = field(default_factory=Batch, init=False)
-    _announced: set[tuple[UID, UID]] = field(default_factory=set, init=False)
     _templates: Templates = field(init=False)
     _keywords: frozenset[str] = field(init=False)
     _tree: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.announcer = Announcer(self.database)
         self._templates = self.options.templates or self.database.templates
         self._keywords = frozenset(RECORDED_KEYS) | self._templates.keywords()
         self._tree = f"{self.layout.data.absolute()}{os.sep}"
@@ -97,10 +98,14 @@ class Filer:
         return self.database.layout
 
     @property
+    def full(self) -> bool:
+        """Whether the batch is to be committed before anything is added: 256 files."""
+        return len(self._batch.items) >= BATCH_FILES
+
+    @property
     def due(self) -> bool:
-        """Whether the batch is to be committed: 256 files, or one second old."""
-        files = len(self._batch.items)
-        return files >= BATCH_FILES or (files > 0 and time.monotonic() - self._batch.began >= BATCH_S)
+        """Whether the batch is to be committed: full, or one second old."""
+        return self.full or (bool(self._batch.items) and time.monotonic() - self._batch.began >= BATCH_S)
 
     @property
     def filling(self) -> int:
@@ -149,7 +154,7 @@ class Filer:
         self._place(begun)
         self._batch.add(begun)
         if begun.state is FileState.FILED:
-            self._announce(begun)
+            self.announcer.take(begun)
 
     def refuse(self, source: Path, reason: str) -> None:
         """Take a file into the batch that is not to be filed: set aside, or left where it is."""
@@ -198,7 +203,7 @@ class Filer:
     def discard(self) -> None:
         """Forget the batch; its sources are still there, and adding them again does no harm."""
         self._batch = Batch()
-        self._announced = set()
+        self.announcer.forget()
 
     def read(self, source: Path) -> Instance:
         """The header of a file; depends on nothing but the file.
@@ -254,16 +259,6 @@ class Filer:
             return True
         finally:
             copy.close()
-
-    def _announce(self, entry: Entry) -> None:
-        """Write the tables of a series when its first file comes, not when all wait for its last to be durable."""
-        instance = entry.instance
-        key = (instance.StudyInstanceUID, instance.SeriesInstanceUID)
-        if key not in self._announced and instance.SOPInstanceUID not in self.database.images(key[1]):
-            self.database.add_headers(instance, entry.file.parent)
-        if len(self._announced) >= _MAX_ANNOUNCED:
-            self._announced.clear()
-        self._announced.add(key)
 
     def _conflict(self, entry: Entry, other: Path) -> None:
         """Keep an instance that came again with other content than `other`, beside it a text file that says so."""

@@ -16,19 +16,16 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.workflows.ahead import Ahead, may_fork
-from pypx.workflows.batches import Batch, Begun, Entry, give_up
+from pypx.workflows.batches import Begun, Entry, give_up
 from pypx.workflows.copying import Copier
 from pypx.workflows.digests import Digesting
 from pypx.workflows.filing import Filer, FilingOptions
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+from pypx.workflows.recorder import Recorder
 
 _AHEAD = 8
 _BATCH_BYTES = 64 << 20
@@ -44,9 +41,7 @@ class Line:
         self._copier = Copier()
         self._processes: Ahead | None = None
         self._ahead: deque[Begun | FileOutcome | OSError | Path] = deque()
-        self._recorder: ThreadPoolExecutor | None = None
-        self._recording: Future[list[FileOutcome]] | None = None
-        self._cut = Batch()
+        self._recorder = Recorder(self._filer)
 
     def fork(self, processes: int) -> None:
         """Let so many processes read and copy from now on, if there can be any, instead of this one and its threads.
@@ -56,6 +51,7 @@ class Line:
         if may_fork():
             with suppress(OSError):
                 self._processes = Ahead(self._filer.begin, processes)
+                self._recorder.announce_beside()
 
     def put(self, found: Path | FileOutcome) -> Iterator[list[FileOutcome]]:
         """Take a file, or an outcome that is to come out in its turn; yields the batches that are done.
@@ -67,12 +63,12 @@ class Line:
         self._ahead.append(self._begun(found) if isinstance(found, Path) else found)
         while len(self._ahead) > self._depth:
             self._finish(self._ahead.popleft())
-        if self._recording is not None and self._recording.done():
-            yield self._recorded(self._recording)
+        if self._recorder.done:
+            yield self._recorded()
         if self._filer.due or self._filer.filling > _BATCH_BYTES:
-            if self._recording is not None:
-                yield self._recorded(self._recording)
-            self._record_beside()
+            if self._recorder.busy:
+                yield self._recorded()
+            self._recorder.begin()
 
     def rest(self) -> Iterator[list[FileOutcome]]:
         """Finish all that was put; yields the last batches.
@@ -83,10 +79,10 @@ class Line:
         """
         while self._ahead:
             self._finish(self._ahead.popleft())
-        if self._recording is not None:
-            yield self._recorded(self._recording)
+        if self._recorder.busy:
+            yield self._recorded()
         try:
-            outcomes = self._filer.commit()
+            outcomes = self._recorder.last()
         except OSError as error:
             raise _cannot_file(error) from error
         self._digesting.take(outcomes)
@@ -100,11 +96,10 @@ class Line:
 
     def unrecorded(self) -> int:
         """How many files have their place but no record when an error has ended the filing; nothing goes on then."""
-        if self._recording is not None:
-            self._recording.exception()
+        self._recorder.give_up()
         count = 0
         with suppress(DatabaseError):
-            for entry in [*self._cut.items, *self._filer.cut().items]:
+            for entry in [*self._recorder.batch.items, *self._filer.cut().items]:
                 if isinstance(entry, Entry) and entry.placed:
                     record = self._database.images(entry.instance.SeriesInstanceUID).get(entry.instance.SOPInstanceUID)
                     count += record is None
@@ -116,8 +111,7 @@ class Line:
         if self._processes is not None:
             self._processes.close()
         self._copier.close()
-        if self._recorder is not None:
-            self._recorder.shutdown()
+        self._recorder.close()
         self._digesting.close()
 
     def _give_up(self) -> None:
@@ -170,19 +164,10 @@ class Line:
             return error
         return FileOutcome(path, FileState.REJECTED, reason=f"cannot be read: {error.strerror}")
 
-    def _record_beside(self) -> None:
-        if self._recorder is None:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - kept out of start-up
-
-            self._recorder = ThreadPoolExecutor(1, thread_name_prefix="px-record")
-        self._cut = self._filer.cut()
-        self._recording = self._recorder.submit(self._filer.record, self._cut)
-
-    def _recorded(self, recording: Future[list[FileOutcome]]) -> list[FileOutcome]:
+    def _recorded(self) -> list[FileOutcome]:
         """The outcomes of the batch that is being recorded, when it is."""
-        self._recording = None
         try:
-            outcomes = recording.result()
+            outcomes = self._recorder.outcomes()
         except OSError as error:
             raise _cannot_file(error) from error
         self._digesting.take(outcomes)

@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,7 @@ from pypx.workflows.digests import Digesting
 from pypx.workflows.filing import Filer, FilingOptions, SeriesFiled
 from pypx.workflows.note import Note
 from pypx.workflows.placing import Placement
+from pypx.workflows.recorder import Recorder
 from pypx.workflows.spool import AssociationFolder
 
 _BUSY_S = 0.02
@@ -92,6 +94,10 @@ class Worker:
     deadly: frozenset[Path] = frozenset()
     _folders: dict[Path, AssociationFolder] = field(default_factory=dict, init=False)
     _batch: dict[Path, Path] = field(default_factory=dict, init=False)
+    _recording: dict[Path, Path] = field(default_factory=dict, init=False)
+    _filed: deque[SeriesFiled] = field(default_factory=deque, init=False)
+    _recorder: Recorder = field(init=False)
+    _live_s: float = field(default=_BUSY_S, init=False)
     _delayed: dict[Path, float] = field(default_factory=dict, init=False)
     _adopted: dict[Path, int] = field(default_factory=dict, init=False)
     _next_adoption: float = field(default=0.0, init=False)
@@ -101,7 +107,9 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._digesting = Digesting(self.filer.database, beside=False)
-        self.filer.on_series = self._series
+        self._recorder = Recorder(self.filer)
+        self._recorder.announce_beside()
+        self.filer.on_series = self._filed.append
 
     def run(self) -> bool:
         """Work until the channel has ended and nothing closed is left; in the folders of dead listeners for 5 s more.
@@ -120,7 +128,7 @@ class Worker:
                 if not last or (not progress and time.monotonic() < (self._adopted_until or 0.0)):
                     progress = self._pass(list(self._adopted)) or progress
             except (PxError, OSError) as error:
-                self._forget_batch()
+                self._forget_batches()
                 self.channel.send("filing-failed", reason=_without_names(error))
                 if last:
                     return not spool.waiting(self.own, 1)
@@ -137,7 +145,7 @@ class Worker:
 
     def _digest(self, seconds: float) -> bool:
         """Make checksums while nothing is being received; whether some are left."""
-        if self._batch or any(not folder.ended for folder in self._folders.values()):
+        if self._batch or self._recorder.busy or any(not folder.ended for folder in self._folders.values()):
             return False
         try:
             return self._digesting.work(seconds)
@@ -145,21 +153,31 @@ class Worker:
             return False  # whoever verifies makes them
 
     def _rest_s(self) -> float:
+        """How long to sleep: a moment while something comes or is being recorded, longer as nothing does."""
         living = [folder for folder in self._folders.values() if not folder.ended]
-        if self._batch or any(folder.filling for folder in living):
-            return _BUSY_S
-        return _LIVE_S if living else _IDLE_S
+        if self._batch or self._recorder.busy or any(folder.filling for folder in living):
+            self._live_s = _BUSY_S
+        elif not living:
+            return _IDLE_S
+        else:
+            self._live_s = min(2 * self._live_s, _LIVE_S)
+        return self._live_s
 
     def _pass(self, listeners: list[Path]) -> bool:
-        """Take up to one batch, the oldest files first, and commit it if it is time; whether there was anything."""
+        """Take up to one batch, the oldest files first, and let it be recorded if it is time; whether anything was."""
         found = False
         for file in self._closed(listeners):
             found = self._add(file) or found
-            if self.filer.due:
+            if self.filer.full or (self.filer.due and not self._recorder.busy):
                 break
         self.note.write("")
-        if self._batch and (self.filer.due or not self.channel.open or self._some_ended()):
-            self._commit()
+        if self._recorder.done or self.filer.full or not self.channel.open:
+            found = self._tell_recorded() or found
+        if not self._recorder.busy and self._batch and (self.filer.due or not self.channel.open or self._some_ended()):
+            self._recorder.begin()
+            self._recording, self._batch = self._batch, {}
+        if not self.channel.open:
+            found = self._tell_recorded() or found
         return found
 
     def _some_ended(self) -> bool:
@@ -206,8 +224,14 @@ class Worker:
         except InvalidDicomError:
             return False  # its structure does show it
 
-    def _commit(self) -> None:
-        outcomes = self.filer.commit()
+    def _tell_recorded(self) -> bool:
+        """Wait for the batch that is being recorded, and tell of it; whether there was one."""
+        try:
+            outcomes = self._recorder.outcomes()
+        finally:
+            while self._filed:
+                self._tell_series(self._filed.popleft())
+        self._recording = {}
         self._digesting.take(outcomes)
         count: dict[str, int] = {}
         for outcome in outcomes:
@@ -217,25 +241,30 @@ class Worker:
                 count[association] = count.get(association, 0) + 1
         for association, files in count.items():
             self.channel.send("filed", association=association, files=files)
-        self._batch = {}
+        return bool(outcomes)
 
-    def _forget_batch(self) -> None:
+    def _forget_batches(self) -> None:
+        self._recorder.give_up()
         self.filer.discard()
-        self._batch = {}
+        self._batch, self._recording = {}, {}
 
     def _closed(self, listeners: list[Path]) -> Iterator[Path]:
-        """The closed files that are neither in the batch nor to be left alone for a while."""
+        """The closed files that are neither in a batch nor to be left alone for a while."""
         now = time.monotonic()
+        untold = {*self._batch.values(), *self._recording.values()}
         seen = set()
         for listener in listeners:
             for path in spool.associations(listener):
                 seen.add(path)
-                folder = self._folders.setdefault(path, AssociationFolder(path))
+                if path not in self._folders:
+                    self._folders[path], self._live_s = AssociationFolder(path), _BUSY_S
+                folder = self._folders[path]
                 names = folder.closed()
-                if not names and folder.ended and spool.remove_folder(path):
+                if not names and folder.ended and path not in untold and spool.remove_folder(path):
                     del self._folders[path]
                 for file in (path / name for name in names):
-                    if file not in self._batch and self._delayed.get(file, 0.0) <= now:
+                    taken = file in self._batch or file in self._recording
+                    if not taken and self._delayed.get(file, 0.0) <= now:
                         yield file
         for path in [path for path in self._folders if path.parent in listeners and path not in seen]:
             del self._folders[path]
@@ -255,7 +284,7 @@ class Worker:
         for folder in [folder for folder in self._adopted if spool.remove_folder(folder)]:
             os.close(self._adopted.pop(folder))
 
-    def _series(self, filed: SeriesFiled) -> None:
+    def _tell_series(self, filed: SeriesFiled) -> None:
         self.channel.send(
             "series",
             StudyInstanceUID=filed.StudyInstanceUID,
