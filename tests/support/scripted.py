@@ -46,6 +46,7 @@ def scripted_pacs(
     called: bool = False,
     calling: tuple[str, ...] = (),
     most_associations: int = 20,
+    transfer_syntaxes: tuple[str, ...] | None = None,
 ) -> Iterator[ScriptedPacs]:
     """Run a peer with the given handlers; each gets the identifier of the request and pynetdicom's event."""
     pacs = ScriptedPacs("SCRIPTED")
@@ -54,7 +55,7 @@ def scripted_pacs(
     entity.require_called_aet = called
     entity.require_calling_aet = list(calling)
     for syntax in abstract_syntaxes:
-        entity.add_supported_context(syntax)
+        entity.add_supported_context(syntax, transfer_syntaxes)
 
     def noted(handler: Callable[[Dataset, Any], Iterator[Any]]) -> Handler:
         def handle(event: Any) -> Iterator[Any]:

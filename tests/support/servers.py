@@ -226,19 +226,21 @@ def orthanc_configuration(**values: object) -> dict[str, object]:
 
 
 class Dcmqrscp(Pacs):
-    """A real dcmqrscp, configured by docs/snippets/dcmqrscp.cfg.
+    """A real dcmqrscp, configured by docs/snippets/dcmqrscp.cfg, but for the number of associations if given.
 
     It answers to two titles with a storage area each (`aet`, `second_aet`) and sends to `destinations` only, ports
     reserved at start: a destination is used by one listener at a time.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, most_associations: int | None = None) -> None:
         dcmqrscp = program("dcmqrscp")
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.directory = directory
         ports = [free_port() for _ in range(DESTINATIONS)]
         text = dcmqrscp_configuration(self.port, ports, directory)
+        if most_associations is not None:
+            text = re.sub(r"(?m)^(MaxAssociations\s*=\s*)\d+$", rf"\g<1>{most_associations}", text)
         path = directory / "dcmqrscp.cfg"
         path.write_text(text)
         self.destinations = tuple(Destination(aet, int(port)) for aet, port in _host_lines(text))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError, PxError, ToolFailedError
-from pypx.services.dcmtk_log import FinalResponse, PeerSilentError, ServiceRefusedError
+from pypx.services.dcmtk_log import (
+    FinalResponse,
+    PeerBusyError,
+    PeerFloodError,
+    PeerSilentError,
+    ServiceRefusedError,
+)
 from pypx.workflows import asking
-from pypx.workflows.asking import ask_all
+from pypx.workflows.asking import ask_all, associations_for, not_granted
 
 ABORTED = PeerFailedError("aborted")
 
@@ -37,7 +44,7 @@ class Peer:
         return None
 
 
-def outcome(total: int, peer: Peer, **options: bool) -> tuple[list[int], list[int]]:
+def outcome(total: int, peer: Peer, **options: Any) -> tuple[list[int], list[int]]:
     """Positions that were answered, in order, and positions that were given up."""
     answered, given_up = [], []
     for position, answer in ask_all(total, peer.run, **options):
@@ -139,3 +146,69 @@ def test_every_request_ends_exactly_once(total: int, random: object) -> None:
     answered, given_up = outcome(total, peer)
     assert sorted(answered + given_up) == list(range(total))
     assert all(times <= total + 3 for times in peer.times.values())
+
+
+# several associations
+
+
+@pytest.mark.parametrize(
+    ("total", "wish", "granted", "expected"),
+    [
+        (0, None, None, 1),
+        (1, None, None, 1),
+        (15, None, None, 1),
+        (16, None, None, 2),
+        (5000, None, None, 2),
+        (5000, None, 1, 1),
+        (5000, None, 2, 2),
+        (15, 2, None, 2),
+        (5000, 1, None, 1),
+        (5000, 8, None, 8),
+        (3, 8, None, 3),
+        (0, 8, None, 1),
+        (5000, 8, 3, 3),
+        (2, 8, 3, 2),
+    ],
+)
+def test_how_many_associations(total: int, wish: int | None, granted: int | None, expected: int) -> None:
+    assert associations_for(total, wish, granted) == expected
+
+
+@pytest.mark.parametrize(
+    ("failure", "barren", "later"),
+    [
+        (PeerRejectedError("no"), True, True),
+        (PeerBusyError("not now"), True, True),
+        (PeerUnreachableError("nobody"), True, True),
+        (ABORTED, True, False),
+        (ServiceRefusedError("not here"), True, False),
+        (PeerSilentError("silent"), False, False),
+        (PeerFloodError("too much"), False, False),
+        (ToolFailedError("crashed"), False, False),
+        (PxError("the request was not answered"), False, False),
+    ],
+)
+def test_which_failures_say_that_an_association_is_not_granted(failure: PxError, barren: bool, later: bool) -> None:
+    assert not_granted(failure, barren=True) is barren
+    assert not_granted(failure, barren=False) is later
+
+
+def test_what_is_pending_can_be_left_after_an_association_without_an_answer() -> None:
+    peer = Peer(lambda position, *_: ABORTED if position >= 2 else None)
+    asked: list[PxError] = []
+
+    def leave(failure: PxError) -> bool:
+        asked.append(failure)
+        return len(asked) == 2
+
+    answered, given_up = outcome(8, peer, leave=leave)
+    assert (answered, given_up) == ([0, 1], [2]), "what was answered and given up before is told"
+    assert peer.associations == [[0, 1, 2], [2], [3]]
+    assert asked == [ABORTED, ABORTED], "an association that was served is not asked about"
+
+
+def test_leaving_goes_before_the_error_of_no_first_association() -> None:
+    peer = Peer(lambda *_: PeerRejectedError("no"))
+    assert outcome(5, peer, first_must_work=True, leave=lambda _: True) == ([], [])
+    with pytest.raises(PeerRejectedError):
+        outcome(5, peer, first_must_work=True, leave=lambda _: False)

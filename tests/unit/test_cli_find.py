@@ -189,6 +189,12 @@ def test_how_to_ask(pacs: Pacs) -> None:
     assert asked["programs"].findscu == "/opt/findscu"
 
 
+@pytest.mark.parametrize(("args", "jobs"), [((), None), (("--jobs", "1"), 1), (("--jobs", "5"), 5)])
+def test_associations(pacs: Pacs, args: tuple[str, ...], jobs: int | None) -> None:
+    assert run(*args).exit_code == 0
+    assert pacs.asked[0]["jobs"] == jobs
+
+
 def test_plain_rows_in_a_pipe(pacs: Pacs) -> None:
     result = run("--PatientBirthDate", "19800101")
     heading, row = result.stdout.splitlines()

@@ -21,8 +21,9 @@ from pypx.errors import InputError, InvalidDicomError
 from pypx.model import keywords
 from pypx.model.keywords import RECORDED_KEYS, Level
 from pypx.services import dicomsource, dicomstructure
+from pypx.services.dcmtk import SMALL_DICTIONARY
 from pypx.services.dicomfile import keyword_info, read_answer, read_instance, same_instance, write_query
-from pypx.services.dicomtags import TAGS
+from pypx.services.dicomtags import TAGS, are_listed
 from support.corpus import NAMES, Corpus, CorpusFile
 from support.dicom import dataset_bytes, read
 
@@ -465,6 +466,30 @@ def test_table_agrees_with_the_dictionary() -> None:
     for keyword, (tag, vr) in TAGS.items():
         assert tag == tag_for_keyword(keyword), keyword
         assert vr == dictionary_VR(tag), keyword
+
+
+def test_what_dcmtk_gets_is_that_table_and_what_every_conversation_needs() -> None:
+    lines = Path(SMALL_DICTIONARY["DCMDICTPATH"]).read_text("ascii").splitlines()
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    plain = {keyword: (int(tag[1:5] + tag[6:10], 16), vr) for tag, vr, keyword, _, _ in rows if "-" not in tag}
+    assert len(plain) == sum("-" not in row[0] for row in rows), "a keyword is there twice"
+    others = {keyword: found for keyword, found in plain.items() if keyword not in TAGS}
+    assert {keyword: found for keyword, found in plain.items() if keyword in TAGS} == TAGS
+    assert {tag >> 16 for tag, _ in others.values()} == {0x0000, 0x0002, 0xFFFE}
+    assert all(dictionary_VR(tag) == vr for tag, vr in others.values() if tag >> 16 == 0x0002)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "listed"),
+    [
+        (["PatientID", "StudyDate"], True),
+        ([], True),
+        (["PatientID", "PatientMotherBirthName"], False),
+        (["RequestAttributesSequence"], False),
+    ],
+)
+def test_are_listed(keywords: list[str], listed: bool) -> None:
+    assert are_listed(keywords) is listed
 
 
 def test_table_has_what_px_asks_for() -> None:

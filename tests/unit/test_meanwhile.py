@@ -33,7 +33,7 @@ def test_the_block_runs_beside_the_questions_and_its_end_ends_them(
 ) -> None:
     ended = []
 
-    def slow(*_: object, begun: Event, stop: Event) -> None:
+    def slow(*_: object, begun: Event, stop: Event, **_options: object) -> None:
         begun.set()
         ended.append(stop.wait(20))
 

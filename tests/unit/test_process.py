@@ -264,6 +264,17 @@ def test_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "SECRET_TOKEN" not in seen
 
 
+@pytest.mark.parametrize(("own", "seen"), [(None, "/theirs"), ("/ours", "/ours")])
+def test_variables_yield_to_those_that_px_was_given(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, seen: str
+) -> None:
+    monkeypatch.delenv("DCMDICTPATH", raising=False)
+    if own is not None:
+        monkeypatch.setenv("DCMDICTPATH", own)
+    argv = python("import os; print(os.environ['DCMDICTPATH'])")
+    assert process.run(argv, idle_s=20, defaults={"DCMDICTPATH": "/theirs"}).stdout == f"{seen}\n"
+
+
 def pairs_of(text: str) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = ast.literal_eval(text)
     return pairs

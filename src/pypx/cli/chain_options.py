@@ -142,8 +142,9 @@ def run(
     limits: Limits,
     programs: Programs,
     out: Console,
+    counted: bool = False,
 ) -> ChainResult:
-    """Run the chain and tell people about it."""
+    """Run the chain and tell people about it; `counted`: the result was found a moment ago."""
     from pypx.workflows.chain import ChainOptions, run_chain
     from pypx.workflows.move import parse_delay
 
@@ -156,6 +157,7 @@ def run(
             programs=programs,
             progress=advance,
             expect=then.completing.expect,
+            counted=counted,
             force=then.completing.force,
             retries=then.completing.retries,
             pause_s=then.completing.pause_s,

@@ -45,10 +45,10 @@ _EPILOG = options.epilog(
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
+    default=None,
     metavar="N",
-    help="Associations to ask through at once.",
+    help="Associations to ask through at once (two from 16 queries on, else one). px does without those that the PACS "
+    "refuses.",
 )
 @click.option(
     "--split/--no-split", "split", default=True, show_default=True,
@@ -63,7 +63,7 @@ def command(
     node: PacsNode,
     layout: Layout | None,
     then: Then,
-    jobs: int,
+    jobs: int | None,
     split: bool,
     limits: Limits,
     programs: Programs,

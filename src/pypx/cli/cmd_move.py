@@ -91,7 +91,7 @@ def command(
     if not refs:
         return moves.show_nothing(out)
     out.detail(f"C-MOVE of {len(refs)} series from {node} to {node.move_destination}, as {node.calling_aet}")
-    work = moves.Work(refs, node, pause, model, limits, programs)
+    work = moves.Work(refs, node, pause, model, limits, programs, counted=bool(targets))
     with out.failing(PeerError, lambda error: moves.error_document(error, refs, node)):
         if layout is None or wait is False:
             outcomes = moves.ask_only(work, layout, out)

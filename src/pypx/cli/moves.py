@@ -28,7 +28,7 @@ from pypx.workflows.move import Delay
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is to be retrieved, from whom and how."""
+    """What is to be retrieved, from whom and how; `counted`: the PACS was asked for the series a moment ago."""
 
     series: tuple[SeriesRef, ...]
     node: PacsNode
@@ -36,6 +36,7 @@ class Work:
     model: QueryModel
     limits: Limits
     programs: Programs
+    counted: bool
 
 
 def ask_only(work: Work, layout: Layout | None, out: Console) -> list[MoveOutcome]:
@@ -61,6 +62,7 @@ def fetch(work: Work, layout: Layout, completing: Completing, idle_s: float, out
             limits=work.limits,
             programs=work.programs,
             expect=completing.expect,
+            counted=work.counted,
             force=completing.force,
             retries=completing.retries,
             pause_s=completing.pause_s,

@@ -150,6 +150,7 @@ def _run(
         delay=parse_delay(call.text("intraSeriesRetrieveDelay", "0")),
         limits=call.limits(),
         programs=call.programs(),
+        counted=True,
         environ=call.environ,
         notice=call.say,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pypx.services.process import DEVNULL, Running, find_program, limit, limit_memory, popen, signal_group, wait
@@ -67,6 +67,7 @@ def start(
     umask: int = 0o027,
     pass_fds: Sequence[int] = (),
     keep_ignored: bool = False,
+    defaults: Mapping[str, str] | None = None,
 ) -> Child:
     """Start a program and return at once; it has a session of its own.
 
@@ -78,6 +79,7 @@ def start(
     umask : its file mode creation mask
     pass_fds : other descriptors it keeps, such as that of a lock it is to hold for as long as it lives
     keep_ignored : leave SIGPIPE and SIGXFSZ ignored in it: its writes fail (EPIPE, EFBIG) instead of ending it
+    defaults : variables of its environment, unless px was given them otherwise
 
     Raises
     ------
@@ -86,6 +88,14 @@ def start(
     """
     command = (find_program(argv[0]), *argv[1:])
     running = popen(
-        command, stdin, stdout, stderr, cwd=cwd, umask=umask, pass_fds=pass_fds, restore_signals=not keep_ignored
+        command,
+        stdin,
+        stdout,
+        stderr,
+        cwd=cwd,
+        umask=umask,
+        pass_fds=pass_fds,
+        restore_signals=not keep_ignored,
+        defaults=defaults or {},
     )
     return Child(command, running)

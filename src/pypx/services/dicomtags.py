@@ -6,6 +6,8 @@ listed here.  A test compares the table with pydicom's dictionary.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 TAGS: dict[str, tuple[int, str]] = {
     "SpecificCharacterSet": (0x0008_0005, "CS"),
     "ImageType": (0x0008_0008, "CS"),
@@ -132,3 +134,8 @@ TAGS: dict[str, tuple[int, str]] = {
 
 KEYWORDS: dict[int, tuple[str, str]] = {tag: (keyword, vr) for keyword, (tag, vr) in TAGS.items()}
 """Tag to keyword and value representation."""
+
+
+def are_listed(keywords: Iterable[str]) -> bool:
+    """Whether all these are in the table, and none is a sequence, in whose items anything may be."""
+    return all(keyword in TAGS and TAGS[keyword][1] != "SQ" for keyword in keywords)

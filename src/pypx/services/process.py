@@ -13,11 +13,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from types import MappingProxyType
 
 from pypx.errors import ToolFailedError, ToolMissingError
 from pypx.services.outputs import OutputReader
@@ -35,6 +36,7 @@ MEMORY_BYTES = 512 << 20
 With an answer of 64 MiB, the longest px reads, findscu needs 400 MiB (3.6.7).
 """
 
+_NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _GRACE_S = 2.0
 _POLL_S = 0.25
 _GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
@@ -110,10 +112,10 @@ def _is_of_pynetdicom(path: str) -> bool:
     return start.startswith(b"#!") and b"pynetdicom" in start
 
 
-def environment() -> dict[str, str]:
-    """The environment every child gets."""
+def environment(defaults: Mapping[str, str] = _NO_VARIABLES) -> dict[str, str]:
+    """The environment every child gets; variables in `defaults` yield to those that px itself was given."""
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return {"PATH": os.defpath, **kept, "LC_ALL": "C.UTF-8", "TCP_NODELAY": "1"}
+    return {"PATH": os.defpath, **defaults, **kept, "LC_ALL": "C.UTF-8", "TCP_NODELAY": "1"}
 
 
 def run(
@@ -123,6 +125,7 @@ def run(
     total_s: float | None = None,
     on_line: Callable[[str], object] | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    defaults: Mapping[str, str] = _NO_VARIABLES,
 ) -> Finished:
     """Run a program to its end.
 
@@ -133,13 +136,14 @@ def run(
     total_s : end it after so many seconds altogether
     on_line : gets each line of stderr, without its newline, as it comes
     memory_bytes : how much memory it may fill
+    defaults : variables of its environment, unless px was given them otherwise
 
     Raises
     ------
     ToolMissingError : the program is not there
     ToolFailedError : it could not be started
     """
-    lines = stream(argv, idle_s=idle_s, total_s=total_s, memory_bytes=memory_bytes)
+    lines = stream(argv, idle_s=idle_s, total_s=total_s, memory_bytes=memory_bytes, defaults=defaults)
     try:
         while True:
             line = next(lines)
@@ -159,6 +163,7 @@ def stream(
     total_s: float | None = None,
     stop: Event | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    defaults: Mapping[str, str] = _NO_VARIABLES,
 ) -> Generator[str, None, Finished]:
     """Run a program, yielding the lines of its stderr as they come; returns a :class:`Finished`.
 
@@ -172,7 +177,8 @@ def stream(
     if _ending.is_set():
         raise ToolFailedError(f"{command[0]} is not started: px was told to end")
     with closing(Tether()) as tether:
-        child = popen(command, DEVNULL, subprocess.PIPE, subprocess.PIPE, pass_fds=tether.inherited)
+        pipe = subprocess.PIPE
+        child = popen(command, DEVNULL, pipe, pipe, pass_fds=tether.inherited, defaults=defaults)
         tether.tie(child.pid)
         limit_memory(child.pid, memory_bytes)
         reader = OutputReader(child.stdout, child.stderr)
@@ -231,6 +237,7 @@ def popen(
     umask: int = 0o077,
     pass_fds: Sequence[int] = (),
     restore_signals: bool = True,
+    defaults: Mapping[str, str] = _NO_VARIABLES,
 ) -> Running:
     """Start a program in a session of its own; parameters: :func:`pypx.services.children.start`.
 
@@ -245,7 +252,7 @@ def popen(
             stdout=stdout,
             stderr=stderr,
             cwd=cwd,
-            env=environment(),
+            env=environment(defaults),
             umask=umask,
             start_new_session=True,
             pass_fds=pass_fds,

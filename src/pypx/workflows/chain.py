@@ -31,9 +31,9 @@ class ChainOptions:
 
     `delay` is the pause between two requests of a retrieve; `idle_s` bounds the wait for images after it: seconds in
     which nothing new is recorded; `progress` is called with images recorded and images expected meanwhile.  `expect`,
-    `force`, `retries` and `pause_s` are those of :class:`~pypx.workflows.fetch.FetchOptions`.  `environ` is where push
-    and register look for what their arguments leave open (``None``: that of the process); `notice` is told what they
-    assumed.
+    `counted`, `force`, `retries` and `pause_s` are those of :class:`~pypx.workflows.fetch.FetchOptions`.  `environ` is
+    where push and register look for what their arguments leave open (``None``: that of the process); `notice` is told
+    what they assumed.
     """
 
     delay: Delay = field(default_factory=lambda: parse_delay("0"))
@@ -43,6 +43,7 @@ class ChainOptions:
     idle_s: float = IDLE_S
     progress: Callable[[int, int], None] | None = None
     expect: bool = True
+    counted: bool = False
     force: bool = False
     retries: int = 0
     pause_s: float = 2.0
@@ -170,6 +171,7 @@ def _fetch(scene: Scene) -> Fetch:
         limits=options.limits,
         programs=options.programs,
         expect=options.expect,
+        counted=options.counted,
         force=options.force,
         retries=options.retries,
         pause_s=options.pause_s,

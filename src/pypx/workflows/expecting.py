@@ -35,6 +35,7 @@ def expect(
     talk: Conversation,
     database: Database,
     *,
+    counted: bool = False,
     begun: Event | None = None,
     stop: Event | None = None,
 ) -> None:
@@ -48,7 +49,8 @@ def expect(
     series : each at most once
     talk : whom to ask
     database : where the expectations are noted
-    begun : set when the first question is answered
+    counted : the PACS has counted the series a moment ago, so `series` say how many instances each has
+    begun : set when the PACS has taken the association
     stop : set from another thread, it ends the questions, as if the PACS had broken off
 
     Raises
@@ -58,14 +60,14 @@ def expect(
     """
     peer = str(talk.node)
     listing = not refuses(database, peer, NO_IMAGE_FIND)
-    studies = {ref.StudyInstanceUID: ref for ref in series}
+    studies = {} if counted else {ref.StudyInstanceUID: ref for ref in series}
     queries = [(Level.SERIES, _keys(ref, talk.model, "SeriesInstanceUID", COUNT)) for ref in studies.values()]
     if listing:
         queries += [(Level.IMAGE, _image_keys(ref, talk.model)) for ref in series]
     with scratch_folder("expect") as scratch:
         try:
-            asker = Asker(talk, scratch, "ISO_IR 192", stop)
-            replies = asker.ask_levels(queries, progress=lambda *_: (begun or Event()).set(), first_must_work=True)
+            asker = Asker(talk, scratch, "ISO_IR 192", stop, begun)
+            replies = asker.ask_levels(queries, jobs=1, first_must_work=True)
         except ServiceRefusedError:  # it moves but does not find
             replies = [Reply() for _ in queries]
             listing = False

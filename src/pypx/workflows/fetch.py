@@ -41,10 +41,11 @@ _HOPELESS = frozenset({0x0122, 0x0124, 0xA801, 0xA900})
 class FetchOptions:
     """How series are retrieved.
 
-    `expect`: ask the PACS what it has before (one more association).  `force`: ask for all, whatever is there.
-    `retries`: how often to ask again for what the PACS could not send, or lost, with a pause of `pause_s` seconds that
-    doubles each time.  `wait`: wait for the listener, at most `idle_s` seconds without anything new; `progress` is
-    called with images recorded and images expected meanwhile.
+    `expect`: ask the PACS what it has before (one more association).  `counted`: it has said a moment ago how many
+    instances each series has, and needs not be asked for that.  `force`: ask for all,
+    whatever is there.  `retries`: how often to ask again for what the PACS could not send, or lost, with a pause of
+    `pause_s` seconds that doubles each time.  `wait`: wait for the listener, at most `idle_s` seconds without anything
+    new; `progress` is called with images recorded and images expected meanwhile.
     """
 
     delay: Delay = NO_DELAY
@@ -52,6 +53,7 @@ class FetchOptions:
     limits: Limits = field(default_factory=Limits)
     programs: Programs = field(default_factory=Programs)
     expect: bool = True
+    counted: bool = False
     force: bool = False
     retries: int = 0
     pause_s: float = 2.0
@@ -79,6 +81,7 @@ class Fetch:
         self._talk = Conversation(node, self._options.model, self._options.limits, self._options.programs)
         self._retries = self._options.retries
         self._pause_s = self._options.pause_s
+        self._counted = self._options.counted
 
     def ask(self) -> Iterator[MoveOutcome]:
         """Ask for what is not there.
@@ -150,6 +153,7 @@ class Fetch:
     def _rest(self) -> None:
         """Pause before another try, longer each time."""
         self._retries -= 1
+        self._counted = False
         time.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
 
@@ -158,7 +162,7 @@ class Fetch:
             if force or not any(self._database.images(ref.SeriesInstanceUID) for ref in series):
                 yield from self._ask_for_all(series)
                 return
-            expect(series, self._talk, self._database)
+            expect(series, self._talk, self._database, counted=self._counted)
         yield from self._ask_for_missing(series, force=force)
 
     def _ask_for_all(self, series: Sequence[SeriesRef]) -> Iterator[MoveOutcome]:
@@ -166,7 +170,7 @@ class Fetch:
 
         A PACS that does not take the second association just then is asked for one thing after the other.
         """
-        with Meanwhile(series, self._talk, self._database) as expecting:
+        with Meanwhile(series, self._talk, self._database, counted=self._counted) as expecting:
             outcomes = self._retrieve(series, {}, noted=True)
             try:
                 first = next(outcomes, None)

@@ -1,6 +1,6 @@
 """Ask a PACS what it has: studies first, then the series of each (C-FIND).
 
-Relational queries are never relied on.  All series queries go through one association, or a few with ``jobs``.
+Relational queries are never relied on.  All series queries go through one association, or a few if they are many.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from pypx.errors import InputError
 from pypx.model.found import Completeness, FindResult, StudyFound
+from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import PATIENT_KEYS, Level, QueryModel
 from pypx.model.pacs import PacsNode
 from pypx.model.query import MatchingKey, Query
@@ -17,10 +18,11 @@ from pypx.services.dcmtk import Conversation, Limits, Programs
 from pypx.services.dicomfile import keyword_info
 from pypx.services.scratch import scratch_folder
 from pypx.workflows.answers import Answer, joined, study_of, value_of
-from pypx.workflows.findseries import Notes, patient_key, with_series
+from pypx.workflows.findseries import Notes, patient_key, series_keys, with_series
 from pypx.workflows.querying import Asker, Progress, Reply
 from pypx.workflows.splitting import StudyParts, may_be_capped
 
+_FEW_STUDIES = 8
 _NOT_ASKED = frozenset(("QueryRetrieveLevel", "SpecificCharacterSet"))
 
 
@@ -65,7 +67,7 @@ def find(
     *,
     limits: Limits | None = None,
     programs: Programs | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     progress: Progress | None = None,
     split: bool = True,
 ) -> FindResult:
@@ -82,7 +84,8 @@ def find(
     query : what to ask for
     node : the PACS, and the AE titles to use
     limits, programs : time limits and programs
-    jobs : associations at a time for the series queries, >= 1
+    jobs : associations at a time, >= 1; ``None``: two where there are many queries, else one.  What one asks that the
+        PACS refuses beside others is asked through a single one afterwards
     progress : called with series queries answered and series queries in all
     split : whether to ask in parts for what may be short; if not, ``complete`` says ``unknown``
 
@@ -100,7 +103,7 @@ def find(
     notes = Notes()
     with scratch_folder("find") as scratch:
         asker = Asker(talk, scratch, query.charset)
-        search = _StudySearch(query, asker, notes, split=split)
+        search = _StudySearch(query, asker, notes, jobs=jobs, split=split)
         if query.study_only:
             search.finish()
             studies = search.studies
@@ -110,18 +113,26 @@ def find(
 
 
 class _StudySearch:
-    """The studies that match, each once: of one query, or of one per patient."""
+    """The studies that match, each once: of one query, or of one per patient.
 
-    def __init__(self, query: Query, asker: Asker, notes: Notes, *, split: bool) -> None:
+    `early` are the replies to the series queries of studies that the query names: they go with it.
+    """
+
+    def __init__(self, query: Query, asker: Asker, notes: Notes, *, jobs: int | None, split: bool) -> None:
         self._asker = asker
         self._notes = notes
+        self._jobs = jobs
         self._patients: Sequence[Answer] = ((),)
         keys = query.keys_at(Level.STUDY)
         if query.model is QueryModel.PATIENT_ROOT:
             self._patients = _patients(query, asker, notes)
             keys = {keyword: value for keyword, value in keys.items() if keyword not in PATIENT_KEYS}
         queries = [keys | patient_key(query, patient) for patient in self._patients]
-        replies = asker.ask(Level.STUDY, queries, first_must_work=True)
+        early = {uid: (Level.SERIES, series_keys(query) | {"StudyInstanceUID": uid}) for uid in _named_studies(query)}
+        asked = [*((Level.STUDY, one) for one in queries), *early.values()]
+        replies = asker.ask_levels(asked, jobs=jobs, first_must_work=True)
+        self.early: Mapping[UID, Reply] = dict(zip(early, replies[len(queries) :], strict=True))
+        replies = replies[: len(queries)]
         self._parts = [StudyParts(one, reply, split=split) for one, reply in zip(queries, replies, strict=True)]
         self._error = replies[0].error if len(replies) == 1 else None
         self._check()
@@ -140,7 +151,7 @@ class _StudySearch:
     def finish(self) -> None:
         """Ask until no part is left."""
         while pending := self.pending:
-            self.take(self._asker.ask(Level.STUDY, pending))
+            self.take(self._asker.ask(Level.STUDY, pending, jobs=self._jobs))
         self._check()
         for parts in self._parts:
             self._notes.add(parts.complete, f"study query: {parts.problem}" if parts.problem else None)
@@ -162,6 +173,17 @@ class _StudySearch:
                 if study is not None:
                     found.setdefault(study.StudyInstanceUID, study)
         return list(found.values())
+
+
+def _named_studies(query: Query) -> list[UID]:
+    """The studies whose series are asked for at once, as the query names them and they are few.
+
+    One start of findscu and one association less: a third of the time that such a query takes.
+    """
+    named = next((key.value for key in query.match if key.keyword == "StudyInstanceUID"), "").split("\\")
+    if query.study_only or query.model is not QueryModel.STUDY_ROOT or not all(map(is_uid, named)):
+        return []
+    return [UID(uid) for uid in dict.fromkeys(named)] if len(named) <= _FEW_STUDIES else []
 
 
 def _patients(query: Query, asker: Asker, notes: Notes) -> Sequence[Answer]:

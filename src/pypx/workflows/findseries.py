@@ -37,7 +37,9 @@ class Notes:
 
 
 class Search(Protocol):
-    """A search for studies that may not be at its end."""
+    """A search for studies that may not be at its end; `early` has replies to series queries, by study."""
+
+    early: Mapping[UID, Reply]
 
     @property
     def studies(self) -> list[StudyFound]:
@@ -65,39 +67,44 @@ def with_series(
     search: Search,
     notes: Notes,
     *,
-    jobs: int,
+    jobs: int | None,
     progress: Progress | None,
     split: bool,
 ) -> list[StudyFound]:
     """The studies with their series; those without any are left out.
 
-    What the search for studies has still to ask goes through the same association as the queries for series.
+    What the search for studies has still to ask goes with the queries for series; what went with it is not asked again.
     """
     first = search.studies
-    parts = _parts(query, first)
-    pending = search.pending
-    queries = [(Level.SERIES, one.keys) for one in parts] + [(Level.STUDY, keys) for keys in pending]
+    parts = _parts(query, first, search.early)
+    left = [one for one in parts if one.keys["StudyInstanceUID"] not in search.early]
+    queries = [(Level.SERIES, one.keys) for one in left] + [(Level.STUDY, keys) for keys in search.pending]
     replies = asker.ask_levels(queries, jobs=jobs, progress=progress)
-    search.take(replies[len(parts) :])
+    search.take(replies[len(left) :])
     search.finish()
     known = {study.StudyInstanceUID for study in first}
     studies = first + [study for study in search.studies if study.StudyInstanceUID not in known]
-    later = _parts(query, studies[len(first) :])
-    replies = replies[: len(parts)] + asker.ask(Level.SERIES, [one.keys for one in later], jobs=jobs, progress=progress)
-    parts += later
-    for one, reply in zip(parts, replies, strict=True):
+    later = _parts(query, studies[len(first) :], {})
+    replies = replies[: len(left)] + asker.ask(Level.SERIES, [one.keys for one in later], jobs=jobs, progress=progress)
+    for one, reply in zip(left + later, replies, strict=True):
         one.reply = reply
+    parts += later
     _complete(parts, asker, jobs=jobs, split=split)
-    return _joined(query, asker, studies, parts, notes)
+    return _joined(query, asker, studies, parts, notes, jobs=jobs)
 
 
-def _parts(query: Query, studies: Sequence[StudyFound]) -> list[SeriesParts]:
-    base = query.keys_at(Level.SERIES, {key.keyword: key.value for key in query.image_keys})
+def series_keys(query: Query) -> dict[str, str]:
+    """The keys of a query for the series of a study, but for those that say which study."""
+    return query.keys_at(Level.SERIES, {key.keyword: key.value for key in query.image_keys})
+
+
+def _parts(query: Query, studies: Sequence[StudyFound], early: Mapping[UID, Reply]) -> list[SeriesParts]:
+    base = series_keys(query)
     narrowed = any(key.level in (Level.SERIES, Level.IMAGE) and key.value for key in query.match)
     return [
         SeriesParts(
             keys=base | patient_key(query, study.elements) | {"StudyInstanceUID": study.StudyInstanceUID},
-            reply=Reply(),
+            reply=early.get(study.StudyInstanceUID, Reply()),
             number=None if narrowed else number_in(study.elements, "NumberOfStudyRelatedSeries"),
             modalities=modalities_of(study.value("ModalitiesInStudy")),
         )
@@ -105,7 +112,7 @@ def _parts(query: Query, studies: Sequence[StudyFound]) -> list[SeriesParts]:
     ]
 
 
-def _complete(parts: Sequence[SeriesParts], asker: Asker, *, jobs: int, split: bool) -> None:
+def _complete(parts: Sequence[SeriesParts], asker: Asker, *, jobs: int | None, split: bool) -> None:
     """Ask by modality for the series of those studies whose answer may be short."""
     most = max((len(one.reply.answers) for one in parts), default=0)
     for one in parts:
@@ -117,11 +124,17 @@ def _complete(parts: Sequence[SeriesParts], asker: Asker, *, jobs: int, split: b
 
 
 def _joined(
-    query: Query, asker: Asker, studies: Sequence[StudyFound], parts: Sequence[SeriesParts], notes: Notes
+    query: Query,
+    asker: Asker,
+    studies: Sequence[StudyFound],
+    parts: Sequence[SeriesParts],
+    notes: Notes,
+    *,
+    jobs: int | None,
 ) -> list[StudyFound]:
     found = _by_study(studies, [one.reply for one in parts], notes)
     if COUNT in query.keys_at(Level.SERIES):
-        _count(query, asker, studies, found)
+        _count(query, asker, studies, found, jobs=jobs)
     kept = []
     for study, one in zip(studies, parts, strict=True):
         error = None if one.reply.error is None else str(one.reply.error)
@@ -155,7 +168,12 @@ def _by_study(
 
 
 def _count(
-    query: Query, asker: Asker, studies: Sequence[StudyFound], found: Mapping[UID, dict[UID, SeriesFound]]
+    query: Query,
+    asker: Asker,
+    studies: Sequence[StudyFound],
+    found: Mapping[UID, dict[UID, SeriesFound]],
+    *,
+    jobs: int | None,
 ) -> None:
     """Count the instances of series that came without their number; where that fails, it stays unknown."""
     queries, wanted = [], []
@@ -165,7 +183,7 @@ def _count(
                 unique = {"StudyInstanceUID": study.StudyInstanceUID, "SeriesInstanceUID": series.ref.SeriesInstanceUID}
                 queries.append({"SOPInstanceUID": "", **unique, **patient_key(query, study.elements)})
                 wanted.append(series)
-    replies = asker.ask(Level.IMAGE, queries)
+    replies = asker.ask(Level.IMAGE, queries, jobs=jobs)
     most = max((len(reply.answers) for reply in replies), default=0)
     for series, reply in zip(wanted, replies, strict=True):
         count = len({value_of(answer, "SOPInstanceUID") for answer in reply.answers})

@@ -17,21 +17,24 @@ from pypx.workflows.move import note_request
 class Meanwhile:
     """Expectations of series, and then their requests, noted while the block runs; its end ends the questions.
 
-    The block begins when the first question is answered, so a PACS that rejects us is asked once.
+    The block begins when the PACS has taken the association, so one that rejects us is asked once.
 
     Parameters
     ----------
-    series, talk, database : as :func:`~pypx.workflows.expecting.expect` has them
+    series, talk, database, counted : as :func:`~pypx.workflows.expecting.expect` has them
 
     Raises
     ------
     PxError : before the block, as `expect` says
     """
 
-    def __init__(self, series: Sequence[SeriesRef], talk: Conversation, database: Database) -> None:
+    def __init__(
+        self, series: Sequence[SeriesRef], talk: Conversation, database: Database, *, counted: bool = False
+    ) -> None:
         self._series = series
         self._talk = talk
         self._database = database
+        self._counted = counted
         self._begun = Event()
         self._stop = Event()
         self._error: PxError | None = None
@@ -70,7 +73,8 @@ class Meanwhile:
 
     def _work(self) -> None:
         try:
-            expect(self._series, self._talk, self._database, begun=self._begun, stop=self._stop)
+            events = {"begun": self._begun, "stop": self._stop}
+            expect(self._series, self._talk, self._database, counted=self._counted, **events)
             for ref in self._series:
                 note_request(self._database, ref)
         except PxError as error:

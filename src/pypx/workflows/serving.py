@@ -14,7 +14,7 @@ from pypx.errors import PxError
 from pypx.model.identifiers import AETitle
 from pypx.model.pacs import TlsSettings
 from pypx.services.children import Child, start
-from pypx.services.dcmtk import Limits, Programs, storescp_argv
+from pypx.services.dcmtk import SMALL_DICTIONARY, Limits, Programs, storescp_argv
 from pypx.workflows import spool
 from pypx.workflows.association import AccessRules, AssociationRequest, Caller
 from pypx.workflows.events import EventKind
@@ -121,6 +121,7 @@ def serve(
             umask=0o777 & ~modes.directory,
             pass_fds=(lock, words.writer),
             keep_ignored=True,
+            defaults=SMALL_DICTIONARY,
         )
         child.limit_memory(MEMORY_BYTES)
         child.limit_file_size(-(-options.max_object_bytes // _BLOCK) * _BLOCK)
