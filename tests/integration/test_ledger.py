@@ -363,7 +363,12 @@ def test_the_command_ends_with_a_verdict(site: Site, px: PxRunner) -> None:
 
 
 def by_exit_code(
-    talk: dcmtk.Conversation, program: str, options: Sequence[str], files: Sequence[Path], stop: Event | None
+    talk: dcmtk.Conversation,
+    program: str,
+    options: Sequence[str],
+    files: Sequence[Path],
+    stop: Event | None,
+    **_run: object,
 ) -> dcmtk.Finals:
     """What px would believe if it believed exit codes: 0 means that every request was answered with Success."""
     argv = [program, *options, *talk.limits.options(), *dcmtk.addressed(talk.node), *map(str, files)]

@@ -59,8 +59,11 @@ def place(source: Path, target: Path, placement: Placement, modes: Modes = _MODE
     ------
     OSError : `source` cannot be read, or `target` not written (no space, no permission)
     """
-    make_dirs(target.parent, modes.directory)
-    return _place(source, target, placement, modes.file)
+    try:
+        return _place(source, target, placement, modes.file)
+    except FileNotFoundError:  # most often the directory is there
+        make_dirs(target.parent, modes.directory)
+        return _place(source, target, placement, modes.file)
 
 
 def _place(source: Path, target: Path, placement: Placement, mode: int) -> bool:
@@ -86,7 +89,7 @@ def _link(source: Path, target: Path, mode: int | None) -> None:
     status = source.lstat()
     if mode is not None and status.st_mode & 0o7777 != mode:
         source.chmod(mode)
-    os.link(source.resolve() if source.is_symlink() else source, target)
+    os.link(source.resolve() if stat.S_ISLNK(status.st_mode) else source, target)
 
 
 def _copy(source: Path, target: Path, mode: int) -> bool:

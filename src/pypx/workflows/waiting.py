@@ -13,8 +13,9 @@ from pypx.model.identifiers import UID
 from pypx.model.outcomes import MoveOutcome, MoveState
 from pypx.workflows.ledger import read_ledger
 
-_POLL_S = 0.2
+_POLL_S = 0.1
 _FIRST_POLL_S = 0.01
+_SOON_S = 0.1
 _QUIET_S = 2.0
 _NOTHING_SENT = frozenset({0x0122, 0x0124, 0xA801, 0xA900})
 """Final statuses after which no image can be on its way."""
@@ -82,8 +83,8 @@ def wait_for_images(
     asked = list(outcomes)
     awaited = [_awaited(outcome, database) for outcome in asked]
     pulse = _Pulse(database.layout.incoming)
-    last = time.monotonic()
-    pause = _FIRST_POLL_S  # most often the listener is done a moment after the PACS
+    began = last = time.monotonic()
+    pause = _FIRST_POLL_S
     while True:
         if progress is not None:
             progress(sum(len(one.recorded) for one in awaited), sum(one.due for one in awaited))
@@ -91,7 +92,8 @@ def wait_for_images(
         if left <= 0:
             break
         time.sleep(min(pause, left))
-        pause = min(2 * pause, _POLL_S)
+        if time.monotonic() - began > _SOON_S:  # most often the listener is done a moment after the PACS
+            pause = min(2 * pause, _POLL_S)
         moved = pulse.beats()
         for one in awaited:
             now = frozenset(database.images(one.series))
