@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
 INTERVAL_S = 0.025
+FIRST_INTERVAL_S, FIRST_S = 0.005, 0.25
+"""At first more often, for what does not live long; always to look so often would take a good part of a core."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
-    """Sample a process and its descendants every 25 ms until the block ends.
+    """Sample a process and its descendants until the block ends: every 5 ms for a quarter second, then every 25 ms.
 
     Resident memory is summed over the tree, so pages that processes share count once for each.  A process counts when
     two samples in a row have seen it: what has forked and not yet become another program is nobody's.
@@ -37,7 +41,8 @@ class Watch:
 
     def _sample_on(self) -> None:
         self._sample()
-        while not self._ended.wait(INTERVAL_S):
+        begun = time.monotonic()
+        while not self._ended.wait(FIRST_INTERVAL_S if time.monotonic() - begun < FIRST_S else INTERVAL_S):
             self._sample()
 
     def _sample(self) -> None:
@@ -67,6 +72,12 @@ def rss_bytes(pid: int) -> int:
     """Resident memory of a process, 0 if it is gone."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * PAGE_BYTES if fields else 0
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process and its descendants have taken, those that have ended included."""
+    stats = [_read(f"/proc/{one}/stat").rpartition(")")[2].split() for one in tree(pid)]
+    return sum(int(ticks) for fields in stats for ticks in fields[11:15]) / TICKS
 
 
 def runs_python(pid: int) -> bool | None:

@@ -30,7 +30,7 @@ from bench import (
     wait_for,
 )
 from corpus import BIG, SMALL, Corpus, make_corpus
-from processes import Watch, runs_python, tree
+from processes import Watch, cpu_s, runs_python, tree
 from servers import HOST, START_S, answers, background, storescp_floor
 
 FEW_IMAGES, MANY_IMAGES = 500, 2000
@@ -89,29 +89,31 @@ def _send(folders: list[Path], port: int) -> None:
 def _floor(corpus: Corpus, scratch: Path) -> Measured:
     folder = scratch / "floor"
     with storescp_floor(folder) as server, Watch(server.pid) as watch:
-        start = time.perf_counter()
+        before, start = cpu_s(server.pid), time.perf_counter()
         _send([series.folder for series in corpus.series], server.port)
         sync(folder)
         seconds = time.perf_counter() - start
+        spent = cpu_s(server.pid) - before
     if len(list(folder.iterdir())) != corpus.images:
         raise BenchError("storescp did not keep every image")
     remove(folder)
-    return Measured(seconds, corpus.images, watch.peak_rss_bytes, watch.processes, watch.programs)
+    return Measured(seconds, corpus.images, watch.peak_rss_bytes, watch.processes, watch.programs, spent)
 
 
 def _px(corpus: Corpus, scratch: Path) -> Measured:
     basemount, port = scratch / "px", free_port()
     records = Records(basemount)
     with listening(basemount, port) as pid, Watch(pid) as watch:
-        start = time.perf_counter()
+        before, start = cpu_s(pid), time.perf_counter()
         _send([series.folder for series in corpus.series], port)
         wait_for(lambda: records.reach(corpus.images), "a record of every image")
         sync(basemount)
         seconds = time.perf_counter() - start
+        spent = cpu_s(pid) - before
     if (found := filed(basemount)) != corpus.images:
         raise BenchError(f"px listen filed {found} of {corpus.images} images")
     remove(basemount)
-    return Measured(seconds, corpus.images, watch.peak_rss_bytes, watch.processes, watch.programs)
+    return Measured(seconds, corpus.images, watch.peak_rss_bytes, watch.processes, watch.programs, spent)
 
 
 def _pypx(corpus: Corpus, scratch: Path) -> Measured:

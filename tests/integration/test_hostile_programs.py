@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -30,6 +31,9 @@ SHELLS = {"sh", "dash", "bash", "ash", "zsh", "ksh", "busybox", "env", "xargs"}
 _EXECUTED = re.compile(r'execve\("([^"]+)", .* = 0$')
 
 
+_NUMBERS = itertools.count()
+
+
 class Traced:
     """A command of px under strace: it and all its children, and every program one of them became."""
 
@@ -37,7 +41,7 @@ class Traced:
         strace = shutil.which("strace")
         if strace is None:
             pytest.skip("strace is not installed; ./tests/run.sh installs what the tests need")
-        self._log = directory / f"execve-{len(list(directory.glob('execve-*')))}"
+        self._log = directory / f"execve-{next(_NUMBERS)}"
         self.process = subprocess.Popen(
             [strace, "-f", "-qq", "-s", "200", "-e", "trace=execve", "-e", "signal=none", "-o", str(self._log),
              installed("px"), *map(str, args)],
