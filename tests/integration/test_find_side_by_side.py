@@ -1,4 +1,4 @@
-"""A find of many studies asks through two associations, and through one at a PACS that takes no second."""
+"""How many associations a find takes: one for few studies, two for many, one at a PACS that takes no second."""
 
 from __future__ import annotations
 
@@ -261,3 +261,22 @@ def test_interrupted(px: PxRunner, pacs: ScriptedPacs, answered: int) -> None:
     wait_until(lambda: any(one.ending == "silent" for one in pacs.journal().asked()), "a query hangs")
     assert command.stop(signal.SIGINT, timeout=5) == 130
     pacs.wait_quiet()
+
+
+@pytest.mark.parametrize(("named", "associations"), [(1, 1), (8, 1), (9, 2)])
+def test_studies_that_are_named_are_asked_for_with_their_series(
+    pacs: ScriptedPacs, named: int, associations: int
+) -> None:
+    """What a PACS does not have is asked for in vain, and one that it has twice is found once."""
+    studies = [study.StudyInstanceUID for study in ARCHIVE.studies()[:named]]
+    node = PacsNode(HOST, pacs.port, AETitle(pacs.aet), AETitle("PX"), AETitle("PX"))
+    wanted = "\\".join([*studies[:-1], "1.2.3.4.5"] if named > 1 else studies)
+    found = find(build_query({"StudyInstanceUID": wanted}), node, limits=LIMITS)
+    kept = studies[: len(studies) - (named > 1)]
+    assert sorted(study.StudyInstanceUID for study in found.studies) == sorted(kept)
+    assert all(len(study.series) == 1 for study in found.studies)
+    assert found.problems == ()
+    journal = pacs.wait_quiet()
+    assert len(journal.associations()) == associations
+    asked = [one.keys["StudyInstanceUID"] for one in journal.asked("C-FIND", "SERIES")]
+    assert len(asked) == len(set(asked)) == (named if associations == 1 else len(kept))

@@ -67,6 +67,7 @@ def check_asked(journal: Journal, beyond: Beyond) -> None:
     for command, level in (("C-MOVE", "SERIES"), ("C-FIND", "IMAGE")):
         asked = [one.keys["SeriesInstanceUID"] for one in journal.asked(command, level)]
         assert sorted(asked) == sorted(series.SeriesInstanceUID for series in STUDY.series)
+    assert len(journal.asked("C-FIND", "SERIES")) == 1, "the series were counted again"
     assert max(one.association for one in journal.asked("C-FIND")) < min(
         one.association for one in journal.asked("C-MOVE")
     )

@@ -91,8 +91,9 @@ def command(
         _show(result, given, out)
     else:
         chain = chain_options.run(
-            result, steps, then, database=database, node=node, limits=limits, programs=programs, out=out
-        )
+            result, steps, then,
+            database=database, node=node, limits=limits, programs=programs, out=out, counted=True,
+        )  # fmt: skip
         if out.json:
             from pypx.compat.find_json import to_document
             from pypx.compat.then_json import to_document as then_document
