@@ -390,3 +390,18 @@ def test_scratch_folders_of_the_dead_are_removed(tmp_path: Path, monkeypatch: py
         assert not other.exists()
         assert not dead.exists()
     assert sorted(tmp_path.iterdir()) == [loose, unlocked], "of those that are not surely ours and dead, none"
+
+
+def test_a_scratch_folder_that_never_got_its_lock_goes_when_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process was killed in between; one that was just made may get its lock in a moment."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    old, young, foreign = (tmp_path / name for name in ("px-send-old", "px-send-young", "px-send-foreign"))
+    for folder in (old, young, foreign):
+        folder.mkdir(mode=0o700)
+    (foreign / "something").touch()
+    for folder in (old, foreign):
+        os.utime(folder, (1, 1))
+    with scratch_folder("find"):
+        assert (old.exists(), young.exists(), foreign.exists()) == (False, True, True)

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ _PREFIX = "px-"
 _LOCK = ".lock"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - no fixed name in it: folders are made as tempfile makes them
 _LEAST_ROOM = 1024**3
+_UNBORN_S = 60.0
 
 
 @contextmanager
@@ -63,6 +65,9 @@ def _remove_abandoned(directory: Path) -> None:
         with suppress(OSError):
             status = folder.lstat()
             if status.st_uid != os.geteuid() or status.st_mode & 0o77:
+                continue
+            if time.time() - status.st_mtime > _UNBORN_S and not any(folder.iterdir()):
+                folder.rmdir()  # its process was killed before it had a lock
                 continue
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
