@@ -296,7 +296,7 @@ def remove(folder: Path) -> None:
 
     The emptied files go with the scratch folder, when all is measured: to make a file, a file system without a journal
     (ext4) passes over every inode that was freed in the last minutes, one by one.  A run after one whose 500 files were
-    removed took up to twice as long, floors and px alike.
+    removed took a multiple of the time, floors and px alike.
     """
     if folder.exists():
         for path in folder.rglob("*"):

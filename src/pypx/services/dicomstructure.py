@@ -147,7 +147,7 @@ class _Walker:
     ) -> None:
         """Go past elements with a short length up to a group, taking what is wanted, as far as the buffer reaches.
 
-        It does what :meth:`run` would do, but without calls for each: a third less for the header of a CT image.
+        It does what :meth:`run` would do, but without calls for each, which are most of its time.
         """
         buffer, offset, size = self._buffer, self.position - self._base, len(self._buffer)
         unpack, count = self._short, self._count

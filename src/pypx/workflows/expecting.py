@@ -41,8 +41,9 @@ def expect(
 ) -> None:
     """Ask a PACS what it has of each series, and note it in the ledgers.
 
-    For each study its series are counted anew (SERIES level), for each series its instances are listed (IMAGE level),
-    all through one association.  A PACS that refuses IMAGE queries is remembered for 30 days and only asked to count.
+    For each study its series are counted anew (SERIES level) unless they were just now, for each series its instances
+    are listed (IMAGE level), all through one association.  A PACS that refuses IMAGE queries is remembered for 30 days
+    and only asked to count.
 
     Parameters
     ----------

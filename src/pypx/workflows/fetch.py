@@ -42,10 +42,10 @@ class FetchOptions:
     """How series are retrieved.
 
     `expect`: ask the PACS what it has before (one more association).  `counted`: it has said a moment ago how many
-    instances each series has, and needs not be asked for that.  `force`: ask for all,
-    whatever is there.  `retries`: how often to ask again for what the PACS could not send, or lost, with a pause of
-    `pause_s` seconds that doubles each time.  `wait`: wait for the listener, at most `idle_s` seconds without anything
-    new; `progress` is called with images recorded and images expected meanwhile.
+    instances each series has, and needs not be asked for that.  `force`: ask for all, whatever is
+    there.  `retries`: how often to ask again for what the PACS could not send, or lost, with a pause of `pause_s`
+    seconds that doubles each time.  `wait`: wait for the listener, at most `idle_s` seconds without anything new;
+    `progress` is called with images recorded and images expected meanwhile.
     """
 
     delay: Delay = NO_DELAY

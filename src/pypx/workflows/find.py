@@ -178,7 +178,7 @@ class _StudySearch:
 def _named_studies(query: Query) -> list[UID]:
     """The studies whose series are asked for at once, as the query names them and they are few.
 
-    One start of findscu and one association less: a third of the time that such a query takes.
+    One start of findscu and one association less.
     """
     named = next((key.value for key in query.match if key.keyword == "StudyInstanceUID"), "").split("\\")
     if query.study_only or query.model is not QueryModel.STUDY_ROOT or not all(map(is_uid, named)):
