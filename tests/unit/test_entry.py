@@ -75,7 +75,7 @@ def test_a_signal_after_the_work_is_done_is_too_late(number: signal.Signals) -> 
 
 
 def test_an_interrupt_between_two_steps_is_one_line() -> None:
-    ended = python(RUN.format(before="", work="os.kill(os.getpid(), signal.SIGINT)"))
+    ended = python(RUN.format(before="", work="os.kill(os.getpid(), signal.SIGINT); signal.pause()"))
     assert (ended.returncode, ended.stderr) == (130, "px find: interrupted\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +13,7 @@ from pypx.cli import console, options, tool_options
 from pypx.cli.console import Console
 from pypx.cli.fetch_options import OPTIONS, Completing, completing_of
 from pypx.errors import CubeError, InputError, PartialError, StorageError
+from pypx.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout

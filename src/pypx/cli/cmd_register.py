@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from pypx.cli import inputs, options, store_options, tool_options
 from pypx.cli.console import Advance, Console
 from pypx.cli.targets import Targets, targets
 from pypx.errors import InputError, PxError
+from pypx.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pypx.db.layout import Layout

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from pypx.cli.options import F, record
 from pypx.cli.tool_options import Seconds
+from pypx.model.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

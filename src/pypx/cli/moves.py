@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pypx.cli import render
@@ -16,6 +15,7 @@ from pypx.compat.move_json import move_document, move_error_document
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import PartialError, PeerError, PeerFailedError
+from pypx.model.dataclass import dataclass
 from pypx.model.keywords import QueryModel
 from pypx.model.outcomes import MoveOutcome
 from pypx.model.pacs import PacsNode

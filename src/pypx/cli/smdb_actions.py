@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from pypx.compat.smdb_actions import ACTIONS, SERVICES
 from pypx.db.service_keys import ServiceKeys
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID, parse_uid
 from pypx.workflows import smdb
 

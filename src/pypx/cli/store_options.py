@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from pypx.cli.console import Console
 from pypx.cli.options import Command, F, given, named_layout, record
 from pypx.cli.tool_options import store_timeout
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pypx.cli.targets import Targets

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pypx.cli.options import F, record
+from pypx.model.dataclass import dataclass
 
 if TYPE_CHECKING:
     from pypx.model.identifiers import UID

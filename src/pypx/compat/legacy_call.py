@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from pypx.compat.legacy_options import DEFAULT_AEC, DEFAULT_AET, DEFAULT_PORT, T
 from pypx.db.layout import Layout
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
 from pypx.model.packpath import Templates
 from pypx.model.pacs import PacsNode, TlsSettings

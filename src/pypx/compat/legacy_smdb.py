@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from pypx.compat.smdb_actions import ACTIONS, service_document
 from pypx.db.layout import Layout
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID, parse_uid
 from pypx.model.jsontext import JsonTextError, parse_json
 from pypx.model.records import Instance

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from pypx.compat.report_text import pad, width
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.plain import plain
 from pypx.workflows.report import Row, StudyBlock
 

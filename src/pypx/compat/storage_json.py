@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pypx.errors import InputError, PxError, StorageError
+from pypx.model.dataclass import dataclass
 from pypx.model.jsontext import JsonTextError, parse_json
 from pypx.services.storage import ObjectStore
 from pypx.workflows.objects import (

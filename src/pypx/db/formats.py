@@ -6,7 +6,7 @@ Format 4 is px's own.  Format 3 is that of pypx 3: tables under ``log/`` without
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pypx.db.files import locked, make_dirs, os_errors, read_bytes, write_file
 from pypx.db.layout import SECRET, Layout, Modes, Share
 from pypx.db.tables import dump, read_table
 from pypx.errors import DatabaseError, InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.packpath import DEFAULT_TEMPLATES, PYPX_PUSH_TEMPLATES, PYPX_TEMPLATES, Templates
 
 

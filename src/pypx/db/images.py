@@ -12,7 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pypx.db.layout import Layout
 from pypx.db.logs import Mark, append_lines, read_since
 from pypx.db.tables import dump, read_table
 from pypx.errors import DatabaseError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.records import ImageRecord, Instance
 

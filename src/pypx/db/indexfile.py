@@ -13,13 +13,14 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 from pypx.db.files import write_file
 from pypx.db.layout import FILE_MODE
 from pypx.errors import DatabaseError
+from pypx.model.dataclass import dataclass
 from pypx.model.keywords import RECORDED_KEYS
 
 _VERSION = 1

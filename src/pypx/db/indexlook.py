@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from pypx.db.files import os_errors
 from pypx.db.indexfile import ABSENT, UNSURE, Rows, Stamp, stamp
 from pypx.db.layout import Layout, encode_name
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import is_uid
 
 _META, _SERIES = "-meta.json", "-series"

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from pypx.errors import DatabaseError
+from pypx.model.dataclass import dataclass
 
 DIR_MODE = 0o750
 FILE_MODE = 0o640

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pypx.db.images import json_files, line_of, record_of_file
 from pypx.db.layout import Layout, encode_name
 from pypx.db.logs import append_lines, read_lines
 from pypx.db.tables import read_table, update_table
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.records import ImageRecord
 

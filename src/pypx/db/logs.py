@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pypx.db.checkpoints import reached
 from pypx.db.files import os_errors, set_mode, sync_dir
 from pypx.db.layout import FILE_MODE
 from pypx.errors import DatabaseError
+from pypx.model.dataclass import dataclass
 
 _TAIL = 64
 _JSON_BLANKS = " \t\r"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from pypx.model.dataclass import dataclass
 from pypx.model.records import Instance
 
 

@@ -9,9 +9,9 @@ a contradiction leaves the expectation unknown, and unknown is not success.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import Enum
 
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import Level
 from pypx.model.outcomes import Completeness, SeriesState

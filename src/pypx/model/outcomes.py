@@ -6,11 +6,12 @@ The latter is a module of its own since making a record class takes a millisecon
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pypx.model.dataclass import dataclass
 from pypx.model.found import Completeness, FindResult, SeriesFound, StudyFound
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.template import Template, parse_template
 from pypx.model.templatefunc import is_kept
 from pypx.model.templatetexts import PYPX_PUSH_TEXTS, PYPX_TEXTS

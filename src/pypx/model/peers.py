@@ -5,9 +5,10 @@ The latter are a module of their own since making a record class takes a millise
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from pypx.model.dataclass import dataclass
 from pypx.model.pacs import PacsNode, TlsSettings
 
 

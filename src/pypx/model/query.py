@@ -7,10 +7,10 @@ way of the caller, so that this module needs no dictionary of its own.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import is_uid
 from pypx.model.keywords import (
     IMAGE_RETURN_KEYS,

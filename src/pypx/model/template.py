@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.templatefunc import BadArgumentsError, Function, make_function
 
 AGE_KEYWORDS = frozenset({"PatientAge", "AgeInDays"})

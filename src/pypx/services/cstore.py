@@ -11,10 +11,11 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from pypx.errors import PeerRejectedError, PeerUnreachableError, StorageError, ToolFailedError
+from pypx.model.dataclass import dataclass
 from pypx.model.pacs import PacsNode
 from pypx.services import process
 from pypx.services.dcmtk import Limits, Programs, addressed, line

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from urllib.parse import urljoin
 
 from pypx.errors import CubeError
+from pypx.model.dataclass import dataclass
 from pypx.model.peers import CubeTarget
 from pypx.services.cubeaddress import CubeLimits
 from pypx.services.cubeerrors import CubeRefusedError, CubeUncertainError, error_text

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from pypx.errors import CubeError, InputError
+from pypx.model.dataclass import dataclass
 
 _PORTS = {"http": 80, "https": 443}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -16,6 +15,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import NewConnectionError
 
 from pypx.errors import CubeError, InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.peers import CubeTarget
 from pypx.services.cubeaddress import CubeLimits, checked_root, checked_token, same_server
 from pypx.services.cubeerrors import (

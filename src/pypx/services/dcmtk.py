@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType
 
 from pypx.errors import PeerFailedError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.keywords import QueryModel
 from pypx.model.pacs import PacsNode
 from pypx.services import process

@@ -10,9 +10,10 @@ The log holds identifiers of patients.  Nothing of it is kept but numbers and te
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pypx.errors import PeerFailedError, PeerRejectedError, PeerUnreachableError, PxError, ToolFailedError
+from pypx.model.dataclass import dataclass
 from pypx.model.pacs import PacsNode
 from pypx.model.suboperations import SubOperations
 from pypx.services.process import MEMORY_BYTES

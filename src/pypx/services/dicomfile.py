@@ -11,11 +11,11 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from pypx.errors import InputError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import Level
 from pypx.model.records import Element, Instance

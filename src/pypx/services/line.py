@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from pypx.errors import PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.pacs import PacsNode
 
 

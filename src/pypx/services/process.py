@@ -15,12 +15,13 @@ import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType
 
 from pypx.errors import ToolFailedError, ToolMissingError
+from pypx.model.dataclass import dataclass
 from pypx.services.outputs import OutputReader
 from pypx.services.tether import Tether
 

@@ -11,11 +11,12 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from pypx.errors import InputError, StorageError
+from pypx.model.dataclass import dataclass
 from pypx.model.plain import brief
 
 CHUNK = 1 << 20

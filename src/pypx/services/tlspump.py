@@ -11,7 +11,9 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from pypx.model.dataclass import dataclass
 
 _CHUNK = 1 << 18
 _LINGER_S = 10.0

@@ -11,11 +11,11 @@ import ipaddress
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import AETitle
 
 HEAD_BYTES = 74

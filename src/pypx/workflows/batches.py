@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pypx.db.layout import Modes
 from pypx.db.tables import make_dirs
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID
 from pypx.model.records import Instance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,7 @@ from pypx.errors import (
     ToolFailedError,
     ToolMissingError,
 )
+from pypx.model.dataclass import dataclass
 from pypx.model.outcomes import FailedFile, PushedFile
 from pypx.model.peers import PacsNode
 from pypx.services.cstore import send

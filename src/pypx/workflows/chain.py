@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PartialError
+from pypx.model.dataclass import dataclass
 from pypx.model.keywords import QueryModel
 from pypx.model.outcomes import FindResult, MoveOutcome, PushOutcome, RegisterOutcome, SeriesStatus, StudyFound
 from pypx.model.peers import PacsNode

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import PushOutcome, RegisterOutcome
 from pypx.model.packpath import Templates

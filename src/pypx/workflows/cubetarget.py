@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.peers import CubeTarget
 from pypx.services.cubeaddress import checked_root, checked_token
 

@@ -14,11 +14,11 @@ import zlib
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pypx.db.smdb import Database
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID
 from pypx.model.records import ImageRecord

@@ -15,9 +15,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pypx.errors import PxError
+from pypx.model.dataclass import dataclass
 from pypx.workflows.association import HEAD_BYTES, AssociationRequest, Rejection, parse_request, request_size
 from pypx.workflows.tlsdoor import TlsDoor
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from typing import Any
+
+from pypx.model.dataclass import dataclass
 
 
 class EventKind(str, Enum):

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from pypx.db.smdb import Database
 from pypx.errors import PeerError, PeerRejectedError, PeerUnreachableError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.ledger import Basis, basis_of

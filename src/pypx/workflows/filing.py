@@ -17,7 +17,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from pypx.db.layout import Layout, Modes
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, make_dirs, sync_filesystem, write_file
 from pypx.errors import InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.identifiers import UID
 from pypx.model.keywords import RECORDED_KEYS

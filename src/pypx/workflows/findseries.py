@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from pypx.model.dataclass import dataclass
 from pypx.model.found import Completeness, SeriesFound, StudyFound
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel

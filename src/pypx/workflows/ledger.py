@@ -8,11 +8,12 @@ passed over.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
 from pypx.db.smdb import Database
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import Level
 from pypx.model.ledger import NOTHING_SAID, Answer, Expectation, Judgement, judge

@@ -7,7 +7,7 @@ It may be stopped at any instant and done again, beside a listener and beside an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pypx.db.files import about
@@ -25,6 +25,7 @@ from pypx.db.lift import (
     recorded_studies,
 )
 from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.services.dicomfile import read_instance
 from pypx.services.dicomsource import UnreadableFileError

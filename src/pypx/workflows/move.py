@@ -7,12 +7,13 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
 from pypx.model.outcomes import MoveOutcome, MoveState, SubOperations

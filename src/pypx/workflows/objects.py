@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
 from typing import TypeVar
 
 from pypx.db.files import shown
 from pypx.errors import InputError, PartialError, StorageError
+from pypx.model.dataclass import dataclass
 from pypx.model.plain import brief
 from pypx.services.storage import ObjectStore, StorageUnreachableError, clean_folder, clean_name, read_content
 

@@ -6,13 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from pypx.db.files import shown
 from pypx.db.smdb import Database
 from pypx.errors import InputError, InvalidDicomError, PartialError, StorageError
+from pypx.model.dataclass import dataclass
 from pypx.model.outcomes import FailedFile, PushedFile, PushOutcome
 from pypx.model.packpath import Templates
 from pypx.model.records import SeriesRef

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pypx.db.files import shown
 from pypx.db.smdb import Database
 from pypx.errors import InputError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import FailedFile, SeriesState, SeriesStatus

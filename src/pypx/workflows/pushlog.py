@@ -7,12 +7,12 @@ it is a login.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from pypx.db.smdb import Database
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import PushOutcome
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pypx.db.smdb import Database
 from pypx.errors import InputError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.outcomes import FailedFile
 from pypx.model.packpath import (

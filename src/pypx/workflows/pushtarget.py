@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import parse_ae_title, parse_host, parse_port
 from pypx.model.peers import FolderTarget, PacsNode, S3Target
 from pypx.model.tls import TLS_FIELDS, option_name, tls_of

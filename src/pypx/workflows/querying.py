@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 
 from pypx.errors import InvalidDicomError, PeerFailedError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.keywords import Level
 from pypx.model.pacs import PacsNode
 from pypx.services import dcmtk, dicomfile, dimse

@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pypx.db.files import about
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, make_dirs
 from pypx.errors import DatabaseError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.keywords import RECORDED_KEYS
 from pypx.model.records import ImageRecord, Instance

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pypx.db.smdb import Database
 from pypx.errors import CubeError, InputError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.outcomes import RegisteredFile, RegisterOutcome
 from pypx.model.packpath import Templates
 from pypx.services.cube import CubeClient, Dialect, Item

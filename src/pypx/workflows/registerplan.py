@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pypx.db.entries import text_of
 from pypx.db.smdb import Database
 from pypx.errors import CubeError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import SeriesState
 from pypx.model.packpath import Templates

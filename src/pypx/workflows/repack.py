@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain, islice
 from pathlib import Path
 
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, InputError, InvalidDicomError, PartialError
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.model.packpath import Templates
 from pypx.workflows.filing import FilingOptions

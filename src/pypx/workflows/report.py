@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.found import FindResult, SeriesFound, StudyFound
 from pypx.model.identifiers import UID
 from pypx.model.jsontext import JsonTextError, parse_json

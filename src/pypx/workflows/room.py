@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from pypx.db.layout import Layout
+from pypx.model.dataclass import dataclass
 from pypx.workflows import spool
 
 _LEAST_FLOOR = 1 << 20

@@ -7,7 +7,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from pypx.db.files import open_to_append
 from pypx.db.layout import Layout
 from pypx.errors import DatabaseError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.services.dicomfile import read_instance
 from pypx.services.dicomsource import UnreadableFileError

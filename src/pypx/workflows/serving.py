@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pypx.db.layout import Modes
 from pypx.errors import PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import AETitle
 from pypx.model.pacs import TlsSettings
 from pypx.services.children import Child, start

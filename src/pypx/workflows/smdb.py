@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from pypx.db.smdb import Database
 from pypx.errors import InputError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.keywords import RECORDED_KEYS
 from pypx.model.records import ImageRecord, Instance

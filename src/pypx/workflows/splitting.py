@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, timedelta
 
+from pypx.model.dataclass import dataclass
 from pypx.model.found import Completeness
 from pypx.model.identifiers import is_uid
 from pypx.workflows.answers import Answer, value_of

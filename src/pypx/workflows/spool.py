@@ -15,7 +15,7 @@ import secrets
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from pypx.db.files import set_mode
 from pypx.db.layout import Modes
 from pypx.db.tables import make_dirs
 from pypx.errors import DatabaseError
+from pypx.model.dataclass import dataclass
 
 LOCK = ".lock"
 ERRORS = ".errors.cfg"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pypx.db.service_keys import ServiceKeys
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import parse_host, parse_port
 from pypx.model.peers import FolderTarget, PacsNode, S3Target, SwiftTarget
 from pypx.services.dcmtk import Limits, Programs

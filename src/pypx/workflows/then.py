@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pypx.errors import InputError
+from pypx.model.dataclass import dataclass
 
 _SECRET_ARGS = frozenset({"CUBEuserpasswd", "swiftLogin"})
 

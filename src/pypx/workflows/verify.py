@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from errno import ENOENT, ENOTDIR
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pypx.db.files import about
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, InvalidDicomError
+from pypx.model.dataclass import dataclass
 from pypx.model.drift import BROKEN, Drift, DriftKind, SeriesDrift
 from pypx.model.identifiers import UID, is_uid
 from pypx.model.keywords import RECORDED_KEYS

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pypx.db.smdb import Database
+from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.outcomes import MoveOutcome, MoveState
 from pypx.workflows.ledger import read_ledger

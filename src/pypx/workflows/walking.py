@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome, FileState
 
 MEDIA_DIRECTORY = "DICOMDIR"
