@@ -17,7 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, sync_filesystem
 from pypx.errors import InvalidDicomError, PxError
+from pypx.model.dataclass import dataclass
 from pypx.model.fileoutcomes import FileOutcome, FileState
 from pypx.services.dicomfile import has_pixels
 from pypx.workflows import spool
@@ -93,8 +94,8 @@ class Worker:
     note: Note
     deadly: frozenset[Path] = frozenset()
     _folders: dict[Path, AssociationFolder] = field(default_factory=dict, init=False)
-    _batch: dict[Path, Path] = field(default_factory=dict, init=False)
-    _recording: dict[Path, Path] = field(default_factory=dict, init=False)
+    _batch: dict[Path, set[str]] = field(default_factory=dict, init=False)
+    _recording: dict[Path, set[str]] = field(default_factory=dict, init=False)
     _filed: deque[SeriesFiled] = field(default_factory=deque, init=False)
     _recorder: Recorder = field(init=False)
     _live_s: float = field(default=_BUSY_S, init=False)
@@ -166,8 +167,8 @@ class Worker:
     def _pass(self, listeners: list[Path]) -> bool:
         """Take up to one batch, the oldest files first, and let it be recorded if it is time; whether anything was."""
         found = False
-        for file in self._closed(listeners):
-            found = self._add(file) or found
+        for folder, name in self._closed(listeners):
+            found = self._add(folder, name) or found
             if self.filer.full or (self.filer.due and not self._recorder.busy):
                 break
         self.note.write("")
@@ -182,12 +183,13 @@ class Worker:
 
     def _some_ended(self) -> bool:
         """Whether the batch has files of an association that has ended: then nothing is gained by waiting."""
-        return any(parent not in self._folders or self._folders[parent].ended for parent in set(self._batch.values()))
+        return any(path not in self._folders or self._folders[path].ended for path in self._batch)
 
-    def _add(self, file: Path) -> bool:
+    def _add(self, folder: AssociationFolder, name: str) -> bool:
+        file = folder.path / name
         self.note.write(str(file))
         try:
-            cut = self._is_cut(file)
+            cut = folder.ended and self._is_cut(file)
             if cut is None:
                 return False  # the supervisor says in a moment how that association ended
             if cut:
@@ -208,13 +210,15 @@ class Worker:
             self._delayed[file] = time.monotonic() + _MAX_PAUSE_S  # the others need not wait for this one
             return False
         self._delayed.pop(file, None)
-        self._batch[file] = file.parent
+        self._batch.setdefault(folder.path, set()).add(name)
         return True
 
     def _is_cut(self, file: Path) -> bool | None:
-        """Whether a file may be cut short though its structure does not show it; ``None``: not known yet."""
-        folder = self._folders.get(file.parent)
-        if folder is None or not folder.ended or not spool.maybe_unfinished(file):
+        """Whether a file of an ended association may be cut short though its structure does not show it.
+
+        ``None``: not known yet.
+        """
+        if not spool.maybe_unfinished(file):
             return False
         well = spool.ended_well(file.parent)
         if well is None and self.channel.open and file.parent.parent == self.own:
@@ -248,10 +252,13 @@ class Worker:
         self.filer.discard()
         self._batch, self._recording = {}, {}
 
-    def _closed(self, listeners: list[Path]) -> Iterator[Path]:
-        """The closed files that are neither in a batch nor to be left alone for a while."""
+    def _closed(self, listeners: list[Path]) -> Iterator[tuple[AssociationFolder, str]]:
+        """The closed files that are neither in a batch nor to be left alone for a while.
+
+        Those of a batch stay in their folders until it is recorded, and are looked at in each pass: they are told apart
+        by name, for a path takes longer to make than all else that is done with them here.
+        """
         now = time.monotonic()
-        untold = {*self._batch.values(), *self._recording.values()}
         seen = set()
         for listener in listeners:
             for path in spool.associations(listener):
@@ -260,12 +267,12 @@ class Worker:
                     self._folders[path], self._live_s = AssociationFolder(path), _BUSY_S
                 folder = self._folders[path]
                 names = folder.closed()
-                if not names and folder.ended and path not in untold and spool.remove_folder(path):
+                taken = self._batch.get(path, set()) | self._recording.get(path, set())
+                if not names and not taken and folder.ended and spool.remove_folder(path):
                     del self._folders[path]
-                for file in (path / name for name in names):
-                    taken = file in self._batch or file in self._recording
-                    if not taken and self._delayed.get(file, 0.0) <= now:
-                        yield file
+                for name in names:
+                    if name not in taken and not (self._delayed and self._delayed.get(path / name, 0.0) > now):
+                        yield folder, name
         for path in [path for path in self._folders if path.parent in listeners and path not in seen]:
             del self._folders[path]
 
