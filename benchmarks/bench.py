@@ -262,9 +262,14 @@ def _writing(path: Path | None) -> IO[bytes]:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of px and of floors: no PX_* variable, a home of its own, TCP_NODELAY for DCMTK."""
+    """The environment of px and of floors: no PX_* variable, a home of its own, TCP_NODELAY for DCMTK.
+
+    No TMPDIR: with one px would keep the answers of a PACS there, on the disk that is measured, and not in memory.
+    """
     home = Path(tempfile.gettempdir()) / "home"
-    return {**clean_environment(home), "TCP_NODELAY": "1", **(extra or {})}
+    clean = clean_environment(home)
+    del clean["TMPDIR"]
+    return {**clean, "TCP_NODELAY": "1", **(extra or {})}
 
 
 def program(name: str) -> str:
