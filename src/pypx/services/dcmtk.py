@@ -7,6 +7,7 @@ Keys travel in files, never as ``-k`` options, so that no identifier of a patien
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -212,10 +213,10 @@ class Answers:
 
     def after_final(self) -> Iterator[tuple[int, Path]]:
         """After a final response: position of its query (from 1) and file of each of its answers, in order."""
-        while (path := self._out_dir / f"rsp{self._next:04}.dcm").exists():
+        while os.path.exists(path := f"{self._out_dir}/rsp{self._next:04}.dcm"):  # noqa: PTH110 - for each answer
             self._taken += 1
             self._next += 1
-            yield self._next - self._taken, path
+            yield self._next - self._taken, Path(path)
         self._next += 1
 
     def rest(self) -> Iterator[tuple[int, Path]]:

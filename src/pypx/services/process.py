@@ -41,6 +41,7 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _GRACE_S = 2.0
 _POLL_S = 0.25
 _GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
+_GATHER_SHARE, _GATHER_MOST_S = 0.01, 0.01  # the longer it has run, the less does it matter to hear of its end at once
 _INHERITED = (
     "PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "DCMDICTPATH", "TCP_BUFFER_LENGTH", "PX_STOP_AT",
 )  # fmt: skip
@@ -206,7 +207,7 @@ def _pump(
     child: Running, reader: OutputReader, idle_s: float, deadline: float | None, stop: Event
 ) -> Generator[str, None, bool]:
     """Yield lines until the child has ended (``False``) or is to be ended (``True``)."""
-    last = looked = time.monotonic()
+    began = last = looked = time.monotonic()
     ended = False
     while True:
         now = time.monotonic()
@@ -218,7 +219,7 @@ def _pump(
         elif reader.read(0.0 if ended else min(left, _POLL_S)):
             yield from reader.lines()
             last = time.monotonic()
-            time.sleep(_GATHER_S)
+            time.sleep(min(_GATHER_S + _GATHER_SHARE * (last - began), _GATHER_MOST_S))
             if last - looked < _POLL_S:  # it most likely still runs; asking costs a system call
                 continue
         elif ended:

@@ -79,6 +79,7 @@ class Line:
         """
         while self._ahead:
             self._finish(self._ahead.popleft())
+        self._end_processes()  # while the batch before the last is being made durable
         if self._recorder.busy:
             yield self._recorded()
         try:
@@ -108,11 +109,15 @@ class Line:
     def close(self) -> None:
         """End the threads, and write the checksums of what was recorded."""
         self._give_up()
-        if self._processes is not None:
-            self._processes.close()
+        self._end_processes()
         self._copier.close()
         self._recorder.close()
         self._digesting.close()
+
+    def _end_processes(self) -> None:
+        processes, self._processes = self._processes, None
+        if processes is not None:
+            processes.close()
 
     def _give_up(self) -> None:
         while self._ahead:

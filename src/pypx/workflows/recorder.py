@@ -45,7 +45,7 @@ class Announcer:
         if instance.SOPInstanceUID in self._database.images(key[1]):
             return
         folder = entry.file.parent
-        if self.beside is None or not self._database.exists:
+        if self.beside is None:
             self._database.add_headers(instance, folder)
         else:
             self.beside(lambda: self._database.add_headers(instance, folder))
