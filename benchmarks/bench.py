@@ -220,7 +220,7 @@ def run(
     stdout: Path | None = None,
     codes: Iterable[int] = (0,),
 ) -> Measured:
-    """Run a command to its end and sample its process tree every 25 ms.
+    """Run a command to its end and sample its process tree meanwhile.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def run(
         start = time.perf_counter()
         process = subprocess.Popen(words, env=env or environment(), stdin=given, stdout=printed, stderr=errors)
         try:
-            with Watch(process.pid) as watch:
+            with Watch(process.pid, starting=True) as watch:
                 _, status, used = os.wait4(process.pid, 0)
                 seconds = time.perf_counter() - start
         except BaseException:

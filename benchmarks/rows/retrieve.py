@@ -5,9 +5,10 @@ ends with `sync -f`.  `px move` asks first what the study has, retrieves it seri
 has recorded every image, and exits with 0 only if the study is complete; the same `sync -f` follows.  pypx is not
 measured: what takes its time is its listener, as in the row of receive.
 
-A second floor has DCMTK alone do all that px has done by it, so what a retrieve costs that knows what it asks for and
-whether all of it came: findscu for the series of the study, then movescu for each of them beside findscu for their
-images.
+Two more rows show what there is to be reached, in the column of px.  In *dcmtk* DCMTK alone does all that px has done
+by it, so what a retrieve takes that knows what it asks for and whether all of it came: findscu for the series of the
+study, then movescu for each of them beside findscu for their images.  In *listener* the same goes to `px listen`, until
+it has recorded every image: what `px move` would reach if it took no time at all.
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bench import PX, BenchError, Case, Measured, Options, Row, Summary, free_port, program, remove, run, sync
+from bench import PX, BenchError, Case, Measured, Options, Row, Summary, free_port, program, remove, run, sync, wait_for
 from corpus import Corpus, make_corpus
 from processes import Watch
 from servers import HOST, orthanc, storescp_floor
 
 from pypx.model.keywords import SERIES_RETURN_KEYS, STUDY_RETURN_KEYS, Level
 from pypx.services.dicomfile import write_query
-from rows.receive import AET, MOST_BYTES, filed, listening
+from rows.receive import AET, MOST_BYTES, Records, filed, listening
 from support.servers import Orthanc
 
 LEAST_SPEED = 0.9
 SERIES = 4
+FEW_IMAGES, MANY_IMAGES = 500, 2000
 
-Floor = Callable[[Orthanc, Corpus, Path], Measured]
+Way = Callable[[Orthanc, Corpus, Path], Measured]
 
 
 def _floor(pacs: Orthanc, corpus: Corpus, scratch: Path) -> Measured:
@@ -51,27 +54,60 @@ def _floor(pacs: Orthanc, corpus: Corpus, scratch: Path) -> Measured:
     return Measured(seconds, corpus.images)
 
 
-def _pieces(pacs: Orthanc, corpus: Corpus, scratch: Path) -> Measured:
-    folder, port, answers = scratch / "floor", free_port(), scratch / "answers"
-    pacs.knows(AET, port)
-    queries = _queries(corpus, scratch / "queries")
+def _questions(pacs: Orthanc, corpus: Corpus, scratch: Path) -> None:
+    """All that px has DCMTK do for a retrieve, by DCMTK alone."""
+    answers, queries = scratch / "answers", _queries(corpus, scratch / "queries")
     peer = ["-aet", AET, "-aec", pacs.aet, HOST, str(pacs.port)]
-    for name in ("series", "images"):
-        (answers / name).mkdir(parents=True)
-    with storescp_floor(folder, port=port):
+    run([program("findscu"), "-S", "-X", "-od", answers / "series", *peer, *queries["find"]])
+    with ThreadPoolExecutor(1) as beside:
+        listing = [program("findscu"), "-S", "-X", "-od", str(answers / "images"), *peer, *map(str, queries["list"])]
+        listed = beside.submit(run, listing)
+        run([program("movescu"), "-S", "-aem", AET, *peer, *queries["move"]])
+        listed.result()
+
+
+@contextmanager
+def _answers(corpus: Corpus, scratch: Path) -> Iterator[None]:
+    """Where the answers to the questions go, in memory as those to px; in the end all are there."""
+    with TemporaryDirectory(dir="/dev/shm") as memory:
+        answers = scratch / "answers"
+        answers.symlink_to(memory)
+        try:
+            for name in ("series", "images"):
+                (answers / name).mkdir()
+            _queries(corpus, scratch / "queries")
+            yield
+            if len(list((answers / "images").iterdir())) != corpus.images:
+                raise BenchError("not every image was listed")
+        finally:
+            answers.unlink()
+
+
+def _by_dcmtk(pacs: Orthanc, corpus: Corpus, scratch: Path) -> Measured:
+    folder, port = scratch / "dcmtk", free_port()
+    pacs.knows(AET, port)
+    with storescp_floor(folder, port=port), _answers(corpus, scratch):
         start = time.perf_counter()
-        run([program("findscu"), "-S", "-X", "-od", answers / "series", *peer, *queries["find"]])
-        with ThreadPoolExecutor(1) as beside:
-            listing = ["findscu", "-S", "-X", "-od", str(answers / "images"), *peer, *map(str, queries["list"])]
-            listed = beside.submit(run, [program(listing[0]), *listing[1:]])
-            run([program("movescu"), "-S", "-aem", AET, *peer, *queries["move"]])
-            listed.result()
+        _questions(pacs, corpus, scratch)
         sync(folder)
         seconds = time.perf_counter() - start
-    if (len(list(folder.iterdir())), len(list((answers / "images").iterdir()))) != (corpus.images, corpus.images):
-        raise BenchError("not every image was listed and sent")
+    if len(list(folder.iterdir())) != corpus.images:
+        raise BenchError("not every image was sent")
     remove(folder)
-    remove(answers)
+    return Measured(seconds, corpus.images)
+
+
+def _by_listener(pacs: Orthanc, corpus: Corpus, scratch: Path) -> Measured:
+    basemount, port = scratch / "listener", free_port()
+    pacs.knows(AET, port)
+    records = Records(basemount)
+    with listening(basemount, port), _answers(corpus, scratch):
+        start = time.perf_counter()
+        _questions(pacs, corpus, scratch)
+        wait_for(lambda: records.reach(corpus.images), "a record of every image")
+        sync(basemount)
+        seconds = time.perf_counter() - start
+    remove(basemount)
     return Measured(seconds, corpus.images)
 
 
@@ -118,13 +154,13 @@ def _px(pacs: Orthanc, corpus: Corpus, scratch: Path) -> Measured:
 
 
 @contextmanager
-def _open(many: int, floor: Floor, options: Options) -> Iterator[Case]:
+def _open(many: int, way: Way, options: Options) -> Iterator[Case]:
     images = 12 if options.quick else many
     corpus = make_corpus(options.scratch / "corpus", images, series=SERIES)
     with orthanc(options.scratch / "orthanc") as pacs:
         pacs.upload(corpus.files)
         sync(options.scratch)
-        yield Case(partial(_px, pacs, corpus, options.scratch), partial(floor, pacs, corpus, options.scratch))
+        yield Case(partial(way, pacs, corpus, options.scratch), partial(_floor, pacs, corpus, options.scratch))
 
 
 def _passes(summary: Summary) -> bool:
@@ -132,22 +168,26 @@ def _passes(summary: Summary) -> bool:
     return speed is not None and speed.median >= LEAST_SPEED and summary.most("peak_rss_bytes") <= MOST_BYTES
 
 
-def _row(name: str, images: int, floor: Floor = _floor) -> Row:
-    held = floor is _floor
-    pieces = "findscu for the series, movescu for each beside findscu for the images, storescp, sync -f"
+def _row(images: int, kind: str = "", way: Way = _px) -> Row:
+    whole = f"a study of {SERIES} series, {images} images, from Orthanc by C-MOVE"
+    title = {
+        "": f"{whole}, until reported complete",
+        "-dcmtk": f"{whole}, series by series with the questions of px, by DCMTK alone",
+        "-listener": f"{whole}, the same by DCMTK, but to px listen, until recorded",
+    }
     return Row(
-        name=name,
-        title=f"a study of {SERIES} series, {images} images, from Orthanc by C-MOVE, until reported complete",
+        name=f"retrieve-orthanc{kind}{'-many' if images == MANY_IMAGES else ''}",
+        title=title[kind],
         unit="images",
-        budget=f">= {LEAST_SPEED} x, <= 200 MiB with px move" if held else "none",
-        floor_is="movescu and storescp with the same settings, sync -f" if held else pieces,
-        open=partial(_open, images, floor),
-        passes=_passes if held else None,
+        budget="none" if kind else f">= {LEAST_SPEED} x, <= 200 MiB with px move",
+        floor_is="movescu and storescp with the same settings, sync -f",
+        open=partial(_open, images, way),
+        passes=None if kind else _passes,
     )
 
 
-ROWS = (
-    _row("retrieve-orthanc", 500),
-    _row("retrieve-orthanc-many", 2000),
-    _row("retrieve-orthanc-pieces", 500, _pieces),
+ROWS = tuple(
+    _row(images, kind, way)
+    for images in (FEW_IMAGES, MANY_IMAGES)
+    for kind, way in (("", _px), ("-dcmtk", _by_dcmtk), ("-listener", _by_listener))
 )
