@@ -8,9 +8,10 @@ from __future__ import annotations
 import fcntl
 import os
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, EINVAL, ENOSPC, ENOTDIR, ENOTSUP, EPERM, EROFS
+from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +22,7 @@ from pypx.errors import DatabaseError, LockTimeoutError
 _POLL_S = 0.01
 _MODES = Modes()
 _BLOCK = 1 << 16
+_SYNC_FILE_RANGE_WRITE = 2
 _logs: dict[Path, Path] = {}
 """The ``log/`` of each packed tree that this process uses."""
 _ADVICE = {
@@ -280,3 +282,33 @@ def sync_filesystem(path: Path) -> None:
                 raise OSError(code, os.strerror(code))
         finally:
             os.close(descriptor)
+
+
+def begin_to_write(path: Path) -> None:
+    """Have the kernel begin to write a file to the disk, without waiting for it.
+
+    The disk is then busy while there is more to file, and what is made durable later has mostly been written.
+    """
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            begin_to_write_open(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def begin_to_write_open(descriptor: int) -> None:
+    """As `begin_to_write`, for an open file: sync_file_range(2), which Linux alone has; no harm if it fails."""
+    function = _sync_file_range()
+    if function is not None:
+        function(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)
+
+
+@lru_cache(maxsize=1)
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    import ctypes  # noqa: PLC0415 - kept out of start-up
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from pypx.db.files import set_mode
+from pypx.db.files import begin_to_write_open, set_mode
 from pypx.db.layout import FILE_MODE
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def copy_unnamed(
             return None
         try:
             set_mode(writer, mode)
-            return Copy(writer, None if _clone(reader, writer) else copy_bytes(reader, writer, wanted))
+            crc32 = None if _clone(reader, writer) else copy_bytes(reader, writer, wanted)
+            begin_to_write_open(writer)
+            return Copy(writer, crc32)
         except BaseException:
             os.close(writer)
             raise

@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pypx.db.checkpoints import reached
+from pypx.db.files import begin_to_write
 from pypx.db.layout import Layout, Modes
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, make_dirs, sync_filesystem, write_file
@@ -40,6 +41,7 @@ from pypx.workflows.recorder import Announcer
 
 BATCH_FILES = 256
 BATCH_S = 1.0
+BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,14 @@ class Filer:
 
     @property
     def due(self) -> bool:
-        """Whether the batch is to be committed: full, or one second old."""
-        return self.full or (bool(self._batch.items) and time.monotonic() - self._batch.began >= BATCH_S)
+        """Whether the batch is to be committed: full, one second old, or of 64 MiB.
 
-    @property
-    def filling(self) -> int:
-        """Bytes of the batch."""
-        return self._batch.size
+        What the disk has to write after the last file cannot be hidden behind anything.
+        """
+        batch = self._batch
+        return bool(batch.items) and (
+            self.full or batch.size > BATCH_BYTES or time.monotonic() - batch.began >= BATCH_S
+        )
 
     def add(self, source: Path) -> None:
         """Take one closed file into the batch.
@@ -154,6 +157,8 @@ class Filer:
             return
         self._place(begun)
         self._batch.add(begun)
+        if not self._copies:
+            begin_to_write(begun.file)
         if begun.state is FileState.FILED:
             self.announcer.take(begun)
 

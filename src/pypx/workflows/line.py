@@ -5,8 +5,7 @@ synchronised.  Each has something to do at any time: while one file gets its nam
 (:mod:`pypx.workflows.copying`), and while a batch is synchronised and recorded in another thread, the next one is
 filled.  Two batches exist at most, so neither memory nor what a crash leaves to repeat grows with the number of files.
 
-A batch ends also when it has 64 MiB, as what the disk has to write after the last file cannot be hidden behind
-anything.
+The disk is told to begin with each file when it has been copied, so there is little left to wait for in the end.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from pypx.workflows.filing import Filer, FilingOptions
 from pypx.workflows.recorder import Recorder
 
 _AHEAD = 8
-_BATCH_BYTES = 64 << 20
 
 
 class Line:
@@ -65,7 +63,7 @@ class Line:
             self._finish(self._ahead.popleft())
         if self._recorder.done:
             yield self._recorded()
-        if self._filer.due or self._filer.filling > _BATCH_BYTES:
+        if self._filer.due:
             if self._recorder.busy:
                 yield self._recorded()
             self._recorder.begin()

@@ -17,6 +17,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import field
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,7 @@ class Channel:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.open = True
         self._heard = True
 
@@ -66,14 +68,21 @@ class Channel:
                 self.open = self._heard = False
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until the supervisor says something, at most `timeout_s` seconds."""
-        if not self.open:
-            time.sleep(timeout_s)
-        elif select.select([self._descriptor], [], [], timeout_s)[0]:
+        """Sleep until the supervisor says something, or a thread does `wake`, at most `timeout_s` seconds."""
+        heard = [self._descriptor] if self.open else []
+        ready = select.select([*heard, self._woken], [], [], timeout_s)[0]
+        if self._woken in ready:
+            os.read(self._woken, 4096)
+        if self._descriptor in ready:
             try:
                 self.open = bool(os.read(self._descriptor, 4096))
             except OSError:
                 self.open = False
+
+    def wake(self) -> None:
+        """End `wait`, now or when it is next called; to be called by other threads."""
+        with suppress(BlockingIOError):  # it is full: there is enough to wake up of
+            os.write(self._waker, b"\0")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -99,6 +108,7 @@ class Worker:
     _filed: deque[SeriesFiled] = field(default_factory=deque, init=False)
     _recorder: Recorder = field(init=False)
     _live_s: float = field(default=_BUSY_S, init=False)
+    _behind: bool = field(default=False, init=False)
     _delayed: dict[Path, float] = field(default_factory=dict, init=False)
     _adopted: dict[Path, int] = field(default_factory=dict, init=False)
     _next_adoption: float = field(default=0.0, init=False)
@@ -110,6 +120,7 @@ class Worker:
         self._digesting = Digesting(self.filer.database, beside=False)
         self._recorder = Recorder(self.filer)
         self._recorder.announce_beside()
+        self._recorder.on_done = self.channel.wake
         self.filer.on_series = self._filed.append
 
     def run(self) -> bool:
@@ -124,6 +135,7 @@ class Worker:
             if last and self._adopted_until is None:
                 self._adopted_until, self._next_adoption = time.monotonic() + _LAST_ADOPTED_S, 0.0
             self._adopt()
+            self._behind = False
             try:
                 progress = self._pass([self.own])
                 if not last or (not progress and time.monotonic() < (self._adopted_until or 0.0)):
@@ -142,7 +154,8 @@ class Worker:
                 return not spool.waiting(self.own, 1)
             self._pause_s = 1.0
             self._release_empty()
-            self.channel.wait(0.0 if progress or self._digest(_IDLE_WORK_S) else self._rest_s())
+            more = progress and (last or self._behind)
+            self.channel.wait(0.0 if more or self._digest(_IDLE_WORK_S) else self._rest_s())
 
     def _digest(self, seconds: float) -> bool:
         """Make checksums while nothing is being received; whether some are left."""
@@ -154,7 +167,11 @@ class Worker:
             return False  # whoever verifies makes them
 
     def _rest_s(self) -> float:
-        """How long to sleep: a moment while something comes or is being recorded, longer as nothing does."""
+        """How long to sleep: a moment while something comes or is being recorded, longer as nothing does.
+
+        A pass looks at all that lies in the folders, so to make one for every file that comes would take longer than to
+        file it.  That an association has ended, or a batch was recorded, is heard at once, whatever this says.
+        """
         living = [folder for folder in self._folders.values() if not folder.ended]
         if self._batch or self._recorder.busy or any(folder.filling for folder in living):
             self._live_s = _BUSY_S
@@ -170,10 +187,12 @@ class Worker:
         for folder, name in self._closed(listeners):
             found = self._add(folder, name) or found
             if self.filer.full or (self.filer.due and not self._recorder.busy):
+                self._behind = True
                 break
         self.note.write("")
         if self._recorder.done or self.filer.full or not self.channel.open:
-            found = self._tell_recorded() or found
+            self._behind = self._tell_recorded() or self._behind  # some folders may be empty now
+            found = found or self._behind
         if not self._recorder.busy and self._batch and (self.filer.due or not self.channel.open or self._some_ended()):
             self._recorder.begin()
             self._recording, self._batch = self._batch, {}

@@ -64,6 +64,8 @@ class Recorder:
         self._recording: Future[list[FileOutcome]] | None = None
         self.batch = Batch()
         """That which is being recorded, or was last."""
+        self.on_done: Callable[[], None] | None = None
+        """Called in the thread when a batch has been recorded, or could not be."""
 
     @property
     def busy(self) -> bool:
@@ -79,6 +81,8 @@ class Recorder:
         """Cut off the batch of the filer and let it be recorded; not while `busy`."""
         self.batch = self._filer.cut()
         self._recording = self._threads().submit(self._filer.record, self.batch)
+        if (told := self.on_done) is not None:
+            self._recording.add_done_callback(lambda _: told())
 
     def outcomes(self) -> list[FileOutcome]:
         """Wait for the batch that is being recorded; none if there is none.
