@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pypx.db import files
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError
@@ -23,6 +25,7 @@ from pypx.workflows.note import Note
 from pypx.workflows.placing import Placement
 from pypx.workflows.receiver import Channel, Worker
 from pypx.workflows.recorder import Recorder
+from pypx.workflows.spool import AssociationFolder
 from support.corpus import Corpus, make_series
 
 FILES = 10
@@ -184,3 +187,88 @@ def test_a_listener_files_on_while_the_disk_takes_its_time(disk: Disk, spooled: 
     assert (
         sum(int(line.rpartition('"files": ')[2].rstrip("}")) for line in told.splitlines() if "filed" in line) == FILES
     )
+
+
+def test_a_wake_ends_the_sleep_of_a_listener(spooled: Spooled) -> None:
+    """Also one that came before it, and many at once; none of them is heard twice."""
+    channel = Channel(spooled.theirs.fileno())
+    for _ in range(100_000):
+        channel.wake()
+    began = time.monotonic()
+    channel.wait(20)
+    threading.Timer(0.05, channel.wake).start()
+    channel.wait(0)  # what is left of the many
+    channel.wait(20)
+    assert time.monotonic() - began < 10
+    assert channel.open
+
+
+def test_a_listener_looks_at_a_steady_pace_however_fast_files_come(disk: Disk, spooled: Spooled) -> None:
+    """A look for each file takes longer than to file it."""
+    disk.ready.set()
+    folder, lock = spool.create_association(spooled.own, 2)
+    looks: list[float] = []
+    closed = AssociationFolder.closed
+
+    def counted(self: AssociationFolder) -> list[str]:
+        if self.path == folder:
+            looks.append(time.monotonic())
+        return closed(self)
+
+    runner = threading.Thread(target=spooled.worker.run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AssociationFolder, "closed", counted)
+        patch.setattr(filing, "BATCH_FILES", 256)
+        runner.start()
+        began = time.monotonic()
+        series = make_series(disk.layout.base / "more", 300, 8, 8, seed=7)
+        for file in series.files:
+            (folder / file.path.name).write_bytes(file.path.read_bytes())
+            time.sleep(0.002)
+        lasted = time.monotonic() - began
+        os.close(lock)
+        spool.mark_ended(folder, well=True)
+        spooled.ours.shutdown(socket.SHUT_WR)
+        runner.join(20)
+    assert not runner.is_alive()
+    during = [look for look in looks if look < began + lasted]
+    assert 3 < len(during) < lasted / 0.02 + 15
+    assert len(Database.open(disk.layout).images(UID(series.files[0].SeriesInstanceUID))) == 300
+
+
+@pytest.mark.parametrize("placement", list(Placement))
+def test_the_disk_begins_with_each_file_that_is_filed(
+    disk: Disk, made: Corpus, monkeypatch: pytest.MonkeyPatch, placement: Placement
+) -> None:
+    begun: list[tuple[int, ...]] = []
+
+    def spy(*arguments: int) -> int:
+        os.fstat(arguments[0])
+        begun.append((0, *arguments[1:]))
+        return -1  # no harm if it fails
+
+    monkeypatch.setattr(files, "_sync_file_range", lambda: spy)
+    filer = Filer(disk.database, FilingOptions(placement))
+    for file in made.files[:3]:
+        filer.add(file.path)
+    assert len(filer.commit()) == 3
+    assert begun == [(0, 0, 0, 2)] * 3
+
+
+def test_a_system_that_cannot_begin_early_files_all_the_same(
+    disk: Disk, made: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_sync_file_range", lambda: None)
+    files.begin_to_write(made.files[0].path)
+    files.begin_to_write(made.files[0].path / "none")
+    filer = Filer(disk.database, FilingOptions(Placement.COPY))
+    filer.add(made.files[0].path)
+    assert len(filer.commit()) == 1
+
+
+def test_the_kernel_knows_the_call(made: Corpus) -> None:
+    function = files._sync_file_range()
+    assert function is not None
+    with made.files[0].path.open("rb") as file:
+        assert function(file.fileno(), 0, 0, 2) == 0
+        assert function(file.fileno(), -1, 0, 2) == -1
