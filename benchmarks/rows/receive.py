@@ -88,7 +88,7 @@ def _send(folders: list[Path], port: int) -> None:
 
 def _floor(corpus: Corpus, scratch: Path) -> Measured:
     folder = scratch / "floor"
-    with storescp_floor(folder) as server, Watch(server.pid) as watch:
+    with storescp_floor(folder) as server, Watch(server.pid, starting=corpus.images < FEW_IMAGES) as watch:
         before, start = cpu_s(server.pid), time.perf_counter()
         _send([series.folder for series in corpus.series], server.port)
         sync(folder)
@@ -103,7 +103,7 @@ def _floor(corpus: Corpus, scratch: Path) -> Measured:
 def _px(corpus: Corpus, scratch: Path) -> Measured:
     basemount, port = scratch / "px", free_port()
     records = Records(basemount)
-    with listening(basemount, port) as pid, Watch(pid) as watch:
+    with listening(basemount, port) as pid, Watch(pid, starting=corpus.images < FEW_IMAGES) as watch:
         before, start = cpu_s(pid), time.perf_counter()
         _send([series.folder for series in corpus.series], port)
         wait_for(lambda: records.reach(corpus.images), "a record of every image")
