@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 from collections import deque
 from typing import IO
@@ -19,6 +20,7 @@ class OutputReader:
 
     def __init__(self, stdout: IO[bytes] | None, stderr: IO[bytes] | None) -> None:
         self._selector = selectors.DefaultSelector()
+        self._ends = select.poll()
         self._pipes: list[IO[bytes]] = []
         self._kept: dict[str, deque[bytes]] = {"stdout": deque(), "stderr": deque()}
         self._size = {"stdout": 0, "stderr": 0}
@@ -27,6 +29,7 @@ class OutputReader:
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
                 self._selector.register(pipe, selectors.EVENT_READ, name)
+                self._ends.register(pipe, 0)
                 self._pipes.append(pipe)
         self.open = bool(self._pipes)
 
@@ -40,8 +43,13 @@ class OutputReader:
                 got = True
             else:
                 self._selector.unregister(key.fileobj)
+                self._ends.unregister(key.fileobj)
         self.open = bool(self._selector.get_map())
         return got
+
+    def gather(self, seconds: float) -> None:
+        """Let more come for so long, or until the child has closed one of them."""
+        self._ends.poll(max(1, round(seconds * 1000)))
 
     def lines(self, *, last: bool = False) -> list[str]:
         """The lines of stderr since the last call; `last` gives an unfinished one too."""

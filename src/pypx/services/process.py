@@ -41,7 +41,7 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _GRACE_S = 2.0
 _POLL_S = 0.25
 _GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
-_GATHER_SHARE, _GATHER_MOST_S = 0.01, 0.01  # the longer it has run, the less does it matter to hear of its end at once
+_GATHER_SHARE, _GATHER_MOST_S = 0.01, 0.01  # the longer it has run, the less does it matter to hear of all at once
 _INHERITED = (
     "PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "DCMDICTPATH", "TCP_BUFFER_LENGTH", "PX_STOP_AT",
 )  # fmt: skip
@@ -219,7 +219,7 @@ def _pump(
         elif reader.read(0.0 if ended else min(left, _POLL_S)):
             yield from reader.lines()
             last = time.monotonic()
-            time.sleep(min(_GATHER_S + _GATHER_SHARE * (last - began), _GATHER_MOST_S))
+            reader.gather(min(_GATHER_S + _GATHER_SHARE * (last - began), _GATHER_MOST_S))
             if last - looked < _POLL_S:  # it most likely still runs; asking costs a system call
                 continue
         elif ended:
