@@ -236,23 +236,35 @@ def test_a_listener_looks_at_a_steady_pace_however_fast_files_come(disk: Disk, s
     assert len(Database.open(disk.layout).images(UID(series.files[0].SeriesInstanceUID))) == 300
 
 
-@pytest.mark.parametrize("placement", list(Placement))
-def test_the_disk_begins_with_each_file_that_is_filed(
-    disk: Disk, made: Corpus, monkeypatch: pytest.MonkeyPatch, placement: Placement
-) -> None:
-    begun: list[tuple[int, ...]] = []
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """What the kernel is told to begin to write: size of the file, offset, length, flags."""
+    told: list[tuple[int, ...]] = []
 
-    def spy(*arguments: int) -> int:
-        os.fstat(arguments[0])
-        begun.append((0, *arguments[1:]))
+    def spy(descriptor: int, *others: int) -> int:
+        told.append((os.fstat(descriptor).st_size, *others))
         return -1  # no harm if it fails
 
     monkeypatch.setattr(files, "_sync_file_range", lambda: spy)
-    filer = Filer(disk.database, FilingOptions(placement))
+    return told
+
+
+def test_the_disk_begins_with_each_copy(disk: Disk, made: Corpus, begun: list[tuple[int, ...]]) -> None:
+    filer = Filer(disk.database, FilingOptions(Placement.COPY))
     for file in made.files[:3]:
         filer.add(file.path)
     assert len(filer.commit()) == 3
-    assert begun == [(0, 0, 0, 2)] * 3
+    assert begun == [(file.path.stat().st_size, 0, 0, 2) for file in made.files[:3]]
+
+
+def test_the_disk_begins_with_what_comes_once_it_is_seen(
+    disk: Disk, spooled: Spooled, made: Corpus, begun: list[tuple[int, ...]]
+) -> None:
+    disk.ready.set()
+    spooled.ours.shutdown(socket.SHUT_WR)
+    assert spooled.worker.run()
+    assert begun == [(file.path.stat().st_size, 0, 0, 2) for file in made.files]
+    assert len(Database.open(disk.layout).images(UID(made.files[0].SeriesInstanceUID))) == FILES
 
 
 def test_a_system_that_cannot_begin_early_files_all_the_same(

@@ -22,7 +22,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from pypx.db.checkpoints import reached
-from pypx.db.files import begin_to_write
 from pypx.db.layout import Layout, Modes
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, make_dirs, sync_filesystem, write_file
@@ -157,8 +156,6 @@ class Filer:
             return
         self._place(begun)
         self._batch.add(begun)
-        if not self._copies:
-            begin_to_write(begun.file)
         if begun.state is FileState.FILED:
             self.announcer.take(begun)
 

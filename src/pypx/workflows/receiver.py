@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pypx.db.files import begin_to_write
 from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.db.tables import locked, sync_filesystem
@@ -286,6 +287,8 @@ class Worker:
                     self._folders[path], self._live_s = AssociationFolder(path), _BUSY_S
                 folder = self._folders[path]
                 names = folder.closed()
+                for name in folder.fresh:
+                    begin_to_write(path / name)
                 taken = self._batch.get(path, set()) | self._recording.get(path, set())
                 if not names and not taken and folder.ended and spool.remove_folder(path):
                     del self._folders[path]

@@ -209,10 +209,13 @@ class AssociationFolder:
     storescp writes its files one after the other, so a file is closed when a later one exists.  Which is later is told
     by the order in which they appear here, never by a clock.  A name that shows up first in look *n* was made after
     look *n* - 2 had ended (else look *n* - 1 would have found it); so all that was there in look *n* - 2 is closed.
+
+    `fresh` are the names that the last look was the first to find.
     """
 
     path: Path
     ended: bool = False
+    fresh: list[str] = field(default_factory=list, init=False)
     _looks: int = field(default=0, init=False)
     _newest: int = field(default=0, init=False)
     _first: dict[str, int] = field(default_factory=dict, init=False)
@@ -224,10 +227,13 @@ class AssociationFolder:
         """
         if not self.ended:
             self.ended = self._is_ended()  # before the look: what ended before it has left all its files
+        names = files(self.path)
+        self.fresh = [name for name in names if name not in self._first]
         if self.ended:
-            return sorted(files(self.path))
+            self._first = dict.fromkeys(names, self._looks)
+            return sorted(names)
         self._looks += 1
-        first = {name: self._first.get(name, self._looks) for name in files(self.path)}
+        first = {name: self._first.get(name, self._looks) for name in names}
         self._first = first
         self._newest = max(self._newest, max(first.values(), default=0))
         return sorted(name for name, look in first.items() if look <= self._newest - 2)
