@@ -1,4 +1,4 @@
-"""Dataclasses that take a fifth of the time to make.
+"""Dataclasses that take a fraction of the time to make.
 
 :func:`dataclasses.dataclass` writes the source of six methods for each class and compiles it, before anything is done
 with the class: half a millisecond, and the commands of px have thirty to sixty such classes, most of which a run never
