@@ -459,13 +459,14 @@ def tied(pid: int) -> bool:
 def all_tied(command: Command, program: str) -> bool:
     """Whether its programs are tied, and no other is being started: in that moment px may leave one behind.
 
-    Of processes of Python some end in other ways.
+    Of processes of Python, which come and go, some end in other ways.
     """
+    if program == "python":
+        return any(map(tied, command.children(program)))
     before = command.children()
     time.sleep(0.1)
     found = command.children(program)
-    enough = any if program == "python" else all
-    return command.children() == before and bool(found) and enough(map(tied, found))
+    return command.children() == before and bool(found) and all(map(tied, found))
 
 
 KILLED = {
