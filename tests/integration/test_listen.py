@@ -360,6 +360,18 @@ def test_kill_everything_in_mid_transfer(listen: Start, tmp_path: Path) -> None:
         assert path.with_name(f"{path.name}.reason.txt").read_text().strip()
 
 
+def test_receiving_takes_the_processor_after_filing(listen: Start, connect: Connect) -> None:
+    listener = listen()
+    for _ in range(2):
+        connect(listener.port).sendall(request())
+    listener.wait_for("association-opened", 2)
+    receiving, (worker,) = listener.children("storescp"), listener.children("python")
+    wait_until(lambda: [os.getpriority(os.PRIO_PROCESS, pid) for pid in receiving] == [10, 10], "both give way")
+    sessions = [path for pid in receiving if (path := Path(f"/proc/{pid}/autogroup")).exists()]
+    wait_until(lambda: all("nice 10" in path.read_text() for path in sessions), "their sessions do, too")
+    assert os.getpriority(os.PRIO_PROCESS, worker) == os.getpriority(os.PRIO_PROCESS, os.getpid())
+
+
 def test_kill_storescp_in_mid_transfer(listen: Start, tmp_path: Path) -> None:
     corpus = make_series(tmp_path / "series", 300)
     listener = listen()

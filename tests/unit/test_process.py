@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import resource
 import subprocess
@@ -179,6 +180,29 @@ def test_limits_of_a_program_are_soft_and_it_leaves_no_core() -> None:
         child.kill()
         child.wait()
     child.limit_memory(process.MEMORY_BYTES)  # it is gone: nothing happens
+
+
+def test_a_program_takes_the_processor_after_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others of its session, by its nice value, and of other sessions; that must not be said too often (EAGAIN)."""
+    said: list[tuple[str, str]] = []
+    busy = [BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))]
+
+    def write_text(path: Path, text: str) -> None:
+        if busy:
+            raise busy.pop()
+        said.append((str(path), text))
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    child = children.start(python("import time; time.sleep(60)"))
+    try:
+        assert not child.yield_to_others(), "not yet"
+        assert child.yield_to_others()
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 10
+        assert said == [(f"/proc/{child.pid}/autogroup", "10")]
+    finally:
+        child.kill()
+        child.wait()
+    assert child.yield_to_others(), "it is gone: there is nothing left to do"
 
 
 def test_what_a_program_leaves_behind_is_ended(tmp_path: Path) -> None:

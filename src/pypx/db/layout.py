@@ -16,6 +16,7 @@ import os
 import re
 from dataclasses import field
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from pypx.errors import DatabaseError
@@ -98,6 +99,13 @@ def encode_name(value: str) -> str:
 
 def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(maxsize=64)
+def _inside(log: Path) -> str:
+    """What the paths in the BASEMOUNT of a log directory begin with."""
+    base = log.parent
+    return f"{base}{os.sep}" if base != base.parent else os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,7 @@ class Layout:
     def relative(self, path: Path | str) -> str:
         """How records name a file: relative to the BASEMOUNT (POSIX) if inside it, else absolute."""
         absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow symbolic links
-        prefix = f"{self.base}{os.sep}" if self.base != self.base.parent else os.sep
+        prefix = _inside(self.log)
         return absolute[len(prefix) :].replace(os.sep, "/") if absolute.startswith(prefix) else absolute
 
     def relative_of(self, text: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
 
 from pypx.errors import InputError
 from pypx.model.dataclass import dataclass
@@ -93,6 +94,15 @@ class PackPath:
         """The file, relative."""
         return PurePosixPath(self.root, self.study, self.series, self.image)
 
+    def under(self, root: Path) -> Path:
+        """The file, below a directory."""
+        return _joined(root, self.root, self.study, self.series) / self.image
+
+
+@lru_cache(maxsize=1024)
+def _joined(root: Path, *folders: str) -> Path:
+    return root.joinpath(*folders)
+
 
 def pack_path(templates: Templates, tags: Mapping[str, str]) -> PackPath:
     """Where an instance goes.
@@ -106,15 +116,31 @@ def pack_path(templates: Templates, tags: Mapping[str, str]) -> PackPath:
     tags : keyword to text; absent and empty tags differ (``_Keyword`` against nothing)
     """
     return PackPath(
-        _component(parse_template(templates.root), tags, MAX_FOLDER_BYTES),
-        _component(parse_template(templates.study), tags, MAX_FOLDER_BYTES),
-        _component(parse_template(templates.series), tags, MAX_FOLDER_BYTES),
+        _folder(templates.root, tags),
+        _folder(templates.study, tags),
+        _folder(templates.series, tags),
         _component(parse_template(templates.image), tags, MAX_FILE_BYTES),
     )
 
 
 def _component(template: Template, tags: Mapping[str, str], limit: int) -> str:
     return legal_component(template.render(tags), limit=limit, extension=template.extension)
+
+
+def _folder(template: str, tags: Mapping[str, str]) -> str:
+    """The component of a folder, which most files share with the one before; so it is made of the same values once."""
+    return _remembered(template, tuple(map(tags.get, _keywords(template))))
+
+
+@lru_cache(maxsize=256)
+def _remembered(template: str, values: tuple[str | None, ...]) -> str:
+    tags = {keyword: value for keyword, value in zip(_keywords(template), values, strict=True) if value is not None}
+    return _component(parse_template(template), tags, MAX_FOLDER_BYTES)
+
+
+@lru_cache(maxsize=256)
+def _keywords(template: str) -> tuple[str, ...]:
+    return tuple(parse_template(template).keywords())
 
 
 def legal_component(text: str, *, limit: int = MAX_FOLDER_BYTES, extension: str = "") -> str:

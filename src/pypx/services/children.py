@@ -11,7 +11,17 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pypx.services.process import DEVNULL, Running, find_program, limit, limit_memory, popen, signal_group, wait
+from pypx.services.process import (
+    DEVNULL,
+    Running,
+    find_program,
+    limit,
+    limit_memory,
+    popen,
+    signal_group,
+    wait,
+    yield_to_others,
+)
 
 
 class Child:
@@ -51,6 +61,10 @@ class Child:
     def limit_memory(self, size: int) -> None:
         """Let it fill `size` bytes of memory at most; see :func:`pypx.services.process.limit_memory`."""
         limit_memory(self.pid, size)
+
+    def yield_to_others(self) -> bool:
+        """Have it take the processor after others; see :func:`pypx.services.process.yield_to_others`."""
+        return yield_to_others(self.pid)
 
     def pidfd(self) -> int:
         """A new file descriptor that becomes readable when it ends (pidfd_open(2), Linux); the caller closes it."""

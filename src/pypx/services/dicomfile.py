@@ -141,13 +141,8 @@ def read_instance(path: Path, keywords: frozenset[str]) -> Instance:
         meta, position = read_meta(source)
         syntax = _transfer_syntax(meta)
         raw = walk(source, position, syntax, wanted.keys())
-    charset = _plain(raw.get(_CHARSET))
-    tags = {
-        wanted[tag][0]: _text(element, wanted[tag][1], charset)
-        for tag, element in raw.items()
-        if wanted[tag][0] in keywords
-    }
-    study, series, instance = (_uid(raw, tag, what) for tag, what in _REQUIRED)
+    tags = _texts(raw, wanted)
+    study, series, instance = [_uid(raw, tag, what) for tag, what in _REQUIRED]
     return Instance(study, series, instance, _plain(raw.get(_SOP_CLASS)), syntax, tags)
 
 
@@ -180,11 +175,17 @@ def same_instance(first: Path, second: Path) -> bool:
         )
 
 
-def _text(element: RawElement, vr: str, charset: str) -> str:
-    """The text of an element; most files of a series say the same, so what is short is remembered."""
-    if len(element.value) + len(charset) <= _SHORT:
-        return _remembered(element, vr, charset)
-    return value_text(element, vr, decoder(charset))
+def _texts(raw: Mapping[int, RawElement], wanted: Mapping[int, tuple[str, str]]) -> dict[str, str]:
+    """The text of each wanted element; most files of a series say the same, so what is short is remembered."""
+    charset = _plain(raw.get(_CHARSET))
+    short = _SHORT - len(charset)
+    texts = {}
+    for tag, element in raw.items():
+        keyword, vr = wanted[tag]
+        if keyword:
+            known = len(element.value) <= short
+            texts[keyword] = _remembered(element, vr, charset) if known else value_text(element, vr, decoder(charset))
+    return texts
 
 
 @lru_cache(maxsize=1024)
@@ -198,11 +199,11 @@ _REQUIRED = ((_STUDY, "StudyInstanceUID"), (_SERIES, "SeriesInstanceUID"), (_SOP
 
 def _uid(raw: Mapping[int, RawElement], tag: int, what: str) -> UID:
     text = _plain(raw.get(tag))
+    if is_uid(text):
+        return UID(text)
     if not text:
         raise InvalidDicomError(f"it has no {what}")
-    if not is_uid(text):
-        raise InvalidDicomError(f"its {what} is not a UID (digits and dots, at most 64 characters)")
-    return UID(text)
+    raise InvalidDicomError(f"its {what} is not a UID (digits and dots, at most 64 characters)")
 
 
 def _plain(element: RawElement | None) -> str:
@@ -218,10 +219,10 @@ def _transfer_syntax(meta: Mapping[int, RawElement]) -> str:
 
 @lru_cache(maxsize=32)
 def _tags_of(keywords: frozenset[str]) -> dict[int, tuple[str, str]]:
-    """Tag to keyword and VR, of the wanted keywords and of what every reading needs."""
+    """Tag to keyword and VR, of the wanted keywords; and, without a keyword, of what every reading needs."""
     needed = ("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-    infos = {keyword: _lookup(keyword) for keyword in {*keywords, *needed}}
-    return {found[0]: (keyword, found[1]) for keyword, found in infos.items() if found is not None}
+    found = ((keyword, _lookup(keyword)) for keyword in {*keywords, *needed})
+    return {info[0]: (keyword if keyword in keywords else "", info[1]) for keyword, info in found if info is not None}
 
 
 def _tag_text(tag: int) -> str:

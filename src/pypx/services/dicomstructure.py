@@ -15,7 +15,15 @@ from struct import Struct
 from typing import NamedTuple
 
 from pypx.errors import InvalidDicomError
-from pypx.services.dicomsource import FIRST_BLOCK, MAX_VALUE, FileSource, InflatedSource, RawElement, Source
+from pypx.services.dicomsource import (
+    FIRST_BLOCK,
+    MAX_VALUE,
+    FileSource,
+    InflatedSource,
+    RawElement,
+    Source,
+    raw_element,
+)
 
 MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
@@ -145,7 +153,7 @@ class _Walker:
     def take_plain(
         self, wanted: Collection[int] | None, found: dict[int, RawElement], last_group: int = 0xFFFD
     ) -> None:
-        """Go past elements with a short length up to a group, taking what is wanted, as far as the buffer reaches.
+        """Go past elements of known length up to a group, taking what is wanted, as far as the buffer reaches.
 
         It does what :meth:`run` would do, but without calls for each, which are most of its time.
         """
@@ -153,14 +161,18 @@ class _Walker:
         unpack, count = self._short, self._count
         while offset <= size - 12:
             group, number, vr, length = unpack(buffer, offset)
-            if vr not in _SHORT_FORM or not 0 < group <= last_group:
+            if not 0 < group <= last_group:
                 break
             tag, begin = group << 16 | number, offset + 8
+            if (name := _SHORT_FORM.get(vr)) is None:
+                begin, length = offset + 12, self._long(buffer, offset + 4)[2]
+                if vr not in _LONG_FORM or length == _UNDEFINED or (vr == b"SQ" and (wanted is None or tag in wanted)):
+                    break
+                name = vr.decode("ascii")
             if wanted is None or tag in wanted:
                 if begin + length > size:
                     break
-                value = buffer[begin : begin + length]
-                found[tag] = RawElement(tag, _SHORT_FORM[vr], value, self._big_endian)
+                found[tag] = raw_element((tag, name, buffer[begin : begin + length], self._big_endian))
             offset = begin + length
             count += 1
         self.position, self._count = self._base + offset, count

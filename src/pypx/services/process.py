@@ -39,6 +39,7 @@ With an answer of 64 MiB, the longest px reads, findscu needs 400 MiB (3.6.7).
 
 _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 _GRACE_S = 2.0
+_LATER = 10
 _POLL_S = 0.25
 _GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
 _GATHER_SHARE, _GATHER_MOST_S = 0.01, 0.01  # the longer it has run, the less does it matter to hear of all at once
@@ -284,6 +285,22 @@ def limit(pid: int, which: int, soft: int | None) -> None:
         hard = resource.prlimit(pid, which)[1]
         beyond = soft is None or (hard != resource.RLIM_INFINITY and soft > hard)
         resource.prlimit(pid, which, (hard if beyond or soft is None else soft, hard))
+
+
+def yield_to_others(pid: int) -> bool:
+    """Have a program that leads a session take the processor after others (nice 10); whether that is settled.
+
+    Where Linux schedules by sessions (autogroup, sched(7)), nice counts within one only, and how it stands to others is
+    written to /proc.  A user other than root may do so ten times a second: to be called again while ``False``.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, _LATER)
+        Path(f"/proc/{pid}/autogroup").write_text(str(_LATER))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # it has ended, or there is none of that here
+    return True
 
 
 def signal_group(child: Running, number: signal.Signals) -> None:

@@ -137,7 +137,7 @@ class Filer:
             instance = self.read(source)
         except InvalidDicomError as error:
             return Refusal(source, str(error))
-        target = self.layout.data / pack_path(self._templates, instance.tags).file
+        target = pack_path(self._templates, instance.tags).under(self.layout.data)
         entry = Entry(source, instance, source.stat().st_size, target)
         if copier is not None and entry.size > copier.above and self._copies and not os.path.lexists(target):
             make_dirs(target.parent, self.layout.modes.directory)

@@ -76,7 +76,7 @@ class ServedAssociation:
 
     `pidfd` becomes readable when that has ended (``None``: this kernel has none); `pace` tells how the peer gets on;
     `seconds` is how long it ran, `files` how many of its files have been recorded or set aside so far, `refused` how
-    many objects were not taken, and `told` what has been told about that.
+    many objects were not taken, and `told` what has been told about that.  `yields` once receiving comes after filing.
     """
 
     folder: Path
@@ -90,6 +90,16 @@ class ServedAssociation:
     files: int = 0
     refused: int = 0
     told: set[EventKind] = field(default_factory=set)
+    yields: bool = False
+
+    def yield_to_worker(self) -> bool:
+        """Let filing come before receiving, where there is too little of the processor for both; whether it does now.
+
+        Else what has been received waits for the worker, which has one processor left to it when nothing more comes.
+        And storescp, when it gets one, has more to read at once.
+        """
+        self.yields = self.yields or self.child.yield_to_others()
+        return self.yields
 
 
 def serve(

@@ -163,6 +163,7 @@ class Supervisor:
             raise _EndNow
         for association in [a for a in self._running.values() if a.pidfd is None]:
             self._check_child(association)
+        self._favour_worker()
         self._check_free()
         self._settle_ended()
         self._worker.tick()
@@ -219,6 +220,12 @@ class Supervisor:
         name = association.folder.name
         self._ended[name] = self._running.pop(name)
         self._worker.wake()
+
+    def _favour_worker(self) -> None:
+        """Let filing come before receiving; as soon as that cannot be said of one association, the others wait, too."""
+        for association in self._running.values():
+            if not association.yield_to_worker():
+                break
 
     def _cut_stalled(self) -> None:
         """End the connections of peers that only dribble; their program then ends by itself, or is ended."""
