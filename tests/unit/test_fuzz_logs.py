@@ -93,8 +93,8 @@ def test_answers_are_told_apart_while_they_come(tmp_path: Path) -> None:
         for number in numbers:
             (tmp_path / f"rsp{number:04}.dcm").touch()
 
-    def taken(found: Iterable[tuple[int, Path]]) -> list[tuple[int, str]]:
-        return [(query, path.stem[3:]) for query, path in found]
+    def taken(found: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+        return [(query, Path(path).stem[3:]) for query, path in found]
 
     answers = Answers(tmp_path)
     come(1, 2, 4)

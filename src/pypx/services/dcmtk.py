@@ -203,27 +203,27 @@ class Answers:
 
     Parameters
     ----------
-    out_dir : that of the run; who gets a file may remove it
+    out_dir : that of the run; who gets the path of a file may remove it
     """
 
     def __init__(self, out_dir: Path) -> None:
-        self._out_dir = out_dir
+        self._out_dir = str(out_dir)
         self._next = 1
         self._taken = 0
 
-    def after_final(self) -> Iterator[tuple[int, Path]]:
-        """After a final response: position of its query (from 1) and file of each of its answers, in order."""
+    def after_final(self) -> Iterator[tuple[int, str]]:
+        """After a final response: position of its query (from 1) and path of each of its answers, in order."""
         while os.path.exists(path := f"{self._out_dir}/rsp{self._next:04}.dcm"):  # noqa: PTH110 - for each answer
             self._taken += 1
             self._next += 1
-            yield self._next - self._taken, Path(path)
+            yield self._next - self._taken, path
         self._next += 1
 
-    def rest(self) -> Iterator[tuple[int, Path]]:
+    def rest(self) -> Iterator[tuple[int, str]]:
         """After the end of the run: the same for what is left."""
-        found = ((int(path.stem[3:]), path) for path in self._out_dir.glob("rsp*.dcm"))
+        found = ((int(path.stem[3:]), path) for path in Path(self._out_dir).glob("rsp*.dcm"))
         for number, path in sorted(one for one in found if one[0] >= self._next):
-            yield number - self._taken, path
+            yield number - self._taken, str(path)
             self._taken += 1
 
 

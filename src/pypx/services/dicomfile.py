@@ -11,6 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def write_query(path: Path, level: Level, keys: Mapping[str, str], charset: str)
     path.write_bytes(_meta(_FIND_STUDY_ROOT) + b"".join(elements[tag] for tag in sorted(elements)))
 
 
-def read_answer(path: Path) -> tuple[Element, ...]:
+def read_answer(path: Path | str) -> tuple[Element, ...]:
     """Read an answer that findscu has written, each value decoded by its SpecificCharacterSet.
 
     Text without a SpecificCharacterSet is taken as UTF-8 if it is valid UTF-8, else as Latin-1.  A sequence comes as
@@ -111,16 +112,31 @@ def read_answer(path: Path) -> tuple[Element, ...]:
             raise InvalidDicomError(f"it has {source.size} bytes, more than the {MAX_ANSWER} that an answer may have")
         meta, position = read_meta(source)
         raw = walk(source, position, _transfer_syntax(meta), None)
-    decode = decoder(_plain(raw.get(_CHARSET)))
-    sequences = _sequences(path) if any("SQ" in (one.VR, _described(one.tag)[1]) for one in raw.values()) else {}
+    charset = _plain(raw.get(_CHARSET))
+    sequences = _sequences(path) if any(_is_sequence(tag, one.VR) for tag, one in raw.items()) else {}
     answer = []
     for tag in sorted(raw):
         if tag & 0xFFFF == 0:
             continue
-        keyword, vr = _described(tag)
-        value = sequences.get(tag, "") or value_text(raw[tag], vr, decode)
-        answer.append(Element(_tag_text(tag), keyword, value))
+        make = _known_element if len(raw[tag].value) + len(charset) <= _SHORT else _answered
+        element = make(raw[tag], charset)
+        answer.append(replace(element, value=sequences[tag]) if tag in sequences else element)
     return tuple(answer)
+
+
+def _answered(raw: RawElement, charset: str) -> Element:
+    """An element of an answer."""
+    keyword, vr = _described(raw.tag)
+    return Element(_tag_text(raw.tag), keyword, value_text(raw, vr, decoder(charset)))
+
+
+_known_element = lru_cache(maxsize=1024)(_answered)
+"""The same for a short one: most elements of an answer are those of the answer before."""
+
+
+@lru_cache(maxsize=1024)
+def _is_sequence(tag: int, vr: str) -> bool:
+    return "SQ" in (vr, _described(tag)[1])
 
 
 def read_instance(path: Path, keywords: frozenset[str]) -> Instance:
@@ -301,7 +317,7 @@ def _nearest(keyword: str) -> list[str]:
     return [names[near] for near in difflib.get_close_matches(wanted, names, n=3, cutoff=0.65)]
 
 
-def _sequences(path: Path) -> dict[int, str]:
+def _sequences(path: Path | str) -> dict[int, str]:
     """The sequences of an answer as DICOM JSON, by tag."""
     from pydicom import dcmread, errors  # noqa: PLC0415  see _lookup
 

@@ -146,7 +146,7 @@ class UnreadableFileError(InvalidDicomError):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[FileSource]:
+def opened(path: Path | str) -> Iterator[FileSource]:
     """Open a regular file for reading.
 
     Raises

@@ -121,10 +121,11 @@ def _expectation(reply: Reply | None, count: int | None, most: int, peer: str) -
     if reply is None:
         return Expectation(count=count, peer=peer)
     uids = [value_of(answer, "SOPInstanceUID").strip() for answer in reply.answers]
-    listed = frozenset(UID(uid) for uid in uids if is_uid(uid))
+    usable = [UID(uid) for uid in uids if is_uid(uid)]
+    listed = frozenset(usable)
     if not listed:
         return Expectation(count=count, peer=peer)
-    if reply.error is not None or not all(map(is_uid, uids)):
+    if reply.error is not None or len(usable) < len(uids):
         return Expectation(listed, count, Completeness.NO, peer)
     capped = may_be_capped(len(uids)) and len(uids) == most
     return Expectation(listed, count, Completeness.UNKNOWN if capped else Completeness.YES, peer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -206,7 +207,7 @@ class _Work:
             if self._progress is not None:
                 self._progress(self._done, len(self._files))
 
-    def _read(self, answers: Iterable[tuple[int, Path]], asked: Sequence[int]) -> None:
+    def _read(self, answers: Iterable[tuple[int, str]], asked: Sequence[int]) -> None:
         """Hand response files of a run to their queries, and remove them."""
         for number, path in answers:
             reply = self._replies[asked[min(number, len(asked)) - 1]]
@@ -214,4 +215,4 @@ class _Work:
                 reply.answers.append(dicomfile.read_answer(path))
             except InvalidDicomError as error:
                 reply.error = PeerFailedError(f"{self._peer}: an answer cannot be read: {error}")
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108 - for each answer
