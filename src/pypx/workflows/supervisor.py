@@ -23,7 +23,7 @@ from pypx.workflows.association import AssociationRequest, Rejection
 from pypx.workflows.door import Door
 from pypx.workflows.events import EventKind, ListenEvent
 from pypx.workflows.room import Room
-from pypx.workflows.serving import MEMORY_BYTES, ListenOptions, ServedAssociation, serve
+from pypx.workflows.serving import MEMORY_BYTES, STARTING_S, ListenOptions, ServedAssociation, serve
 from pypx.workflows.strangers import Strangers
 from pypx.workflows.tlsdoor import tls_door
 from pypx.workflows.words import Refused, Words
@@ -146,6 +146,8 @@ class Supervisor:
 
     def _wait(self) -> None:
         timeout_s = self._room.look_again_s(self._free) if self._running else _TICK_S
+        if not all(association.yields for association in self._running.values()):
+            timeout_s = min(timeout_s, STARTING_S)
         for key, _ in self._selector.select(timeout_s):
             if isinstance(key.data, ServedAssociation):
                 self._check_child(key.data)
@@ -222,7 +224,7 @@ class Supervisor:
         self._worker.wake()
 
     def _favour_worker(self) -> None:
-        """Let filing come before receiving; as soon as that cannot be said of one association, the others wait, too."""
+        """Let filing come before receiving, the associations that began first being first."""
         for association in self._running.values():
             if not association.yield_to_worker():
                 break
