@@ -40,11 +40,13 @@ def tables(results: Mapping[str, Any]) -> str:
 
 def _origin(results: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    pairs = f"{results['pairs']} pairs each; median, and least to greatest in brackets."
+    counts = sorted({len(row["runs"]) for row in results["rows"]})
+    often = " or ".join(map(str, counts))
+    pairs = f"{often} pairs each; median, and least to greatest in brackets."
     if results.get("quick"):
         note = " A quick run: it shows that the rows work, not how fast px is."
     else:
-        note = " Provisional, for want of pairs." if results["pairs"] < FEWEST_PAIRS else ""
+        note = " Provisional, for want of pairs." if counts[0] < FEWEST_PAIRS else ""
     return f"{results['machine']}; {versions}. {pairs}{note}"
 
 
