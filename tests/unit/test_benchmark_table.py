@@ -70,8 +70,11 @@ def test_a_quick_run_says_so() -> None:
 
 
 def test_few_pairs_are_provisional() -> None:
-    assert "Provisional" in made(row("push"), pairs=4)
-    assert "Provisional" not in made(row("push"), pairs=5)
+    run = {"floor_s": 1.0, "floor_work": 10, "px_s": 2.0, "px_work": 10}
+    few, enough, many = (row("push", runs=pairs * [run]) for pairs in (4, 5, 9))
+    assert "4 or 9 pairs each" in made(many, few)
+    assert "Provisional" in made(many, few)
+    assert "Provisional" not in made(many, enough)
 
 
 def test_written_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
