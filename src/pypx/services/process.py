@@ -288,13 +288,13 @@ def limit(pid: int, which: int, soft: int | None) -> None:
 
 
 def yield_to_others(pid: int) -> bool:
-    """Have a program that leads a session take the processor after others (nice 10); whether that is settled.
+    """Have a program that leads a session take the processor after others (nice 10 more); whether that is settled.
 
     Where Linux schedules by sessions (autogroup, sched(7)), nice counts within one only, and how it stands to others is
     written to /proc.  A user other than root may do so ten times a second: to be called again while ``False``.
     """
     try:
-        os.setpriority(os.PRIO_PROCESS, pid, _LATER)
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + _LATER)
         Path(f"/proc/{pid}/autogroup").write_text(str(_LATER))
     except BlockingIOError:
         return False
