@@ -1,8 +1,9 @@
-"""A PACS that serves one association at a time: what px would ask beside a retrieve, it asks before."""
+"""A retrieve and its questions: beside each other, or, where a PACS serves one association at a time, one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,7 @@ LISTENER = "PXLISTEN"
 ARCHIVE = make_archive("one-association", patients=1, studies=1, series=3, instances=4)
 STUDY = ARCHIVE.studies()[0]
 SLOWLY_S = 0.1
-"""Between two answers, so that the questions take longer than to begin the retrieve beside them."""
+"""Between two images, so that the retrieve takes longer than to begin the questions beside it."""
 
 Beyond = Literal["rejected", "unanswered"]
 Begin = Callable[[Beyond], ScriptedPacs]
@@ -30,20 +31,19 @@ Begin = Callable[[Beyond], ScriptedPacs]
 
 @pytest.fixture
 def one_at_a_time(listen: Start) -> Iterator[Begin]:
-    """`one_at_a_time("rejected")` begins a PACS that sends to our listener, and so refuses a second association."""
-    started: list[ScriptedPacs] = []
+    """`one_at_a_time("rejected")` begins a PACS that sends to our listener, and refuses a second association."""
+    with ExitStack() as stack:
 
-    def begin(beyond: Beyond) -> ScriptedPacs:
-        script = Script(most_associations=1, beyond=beyond, answer_delay_s=SLOWLY_S)
-        port = listen().port
-        started.append(ScriptedPacs(free_port(), "SCRIPTED", {LISTENER: (HOST, port)}, ARCHIVE, script).start())
-        return started[-1]
+        def begin(beyond: Beyond) -> ScriptedPacs:
+            return _begin(stack, listen, Script(most_associations=1, beyond=beyond, store_delay_s=SLOWLY_S))
 
-    try:
         yield begin
-    finally:
-        for pacs in started:
-            pacs.stop()
+
+
+def _begin(stack: ExitStack, listen: Start, script: Script) -> ScriptedPacs:
+    pacs = ScriptedPacs(free_port(), "SCRIPTED", {LISTENER: (HOST, listen().port)}, ARCHIVE, script).start()
+    stack.callback(pacs.stop)
+    return pacs
 
 
 def run(px: PxRunner, pacs: ScriptedPacs, basemount: Path, *words: str | int) -> PxResult:
@@ -63,14 +63,13 @@ def check_retrieved(basemount: Path) -> None:
 
 def check_asked(journal: Journal, beyond: Beyond) -> None:
     """The second association was tried once; no series was asked for twice, and none listed twice."""
-    assert len(journal.associations(beyond)) == 1, "the retrieve was not tried beside the questions"
+    assert len(journal.associations(beyond)) == 1, "the questions were not tried beside the retrieve"
     for command, level in (("C-MOVE", "SERIES"), ("C-FIND", "IMAGE")):
         asked = [one.keys["SeriesInstanceUID"] for one in journal.asked(command, level)]
         assert sorted(asked) == sorted(series.SeriesInstanceUID for series in STUDY.series)
     assert len(journal.asked("C-FIND", "SERIES")) == 1, "the series were counted again"
-    assert max(one.association for one in journal.asked("C-FIND")) < min(
-        one.association for one in journal.asked("C-MOVE")
-    )
+    (moves,) = {one.association for one in journal.asked("C-MOVE")}
+    assert moves < min(one.association for one in journal.asked("C-FIND", "IMAGE"))
 
 
 @pytest.mark.parametrize("beyond", ["rejected", "unanswered"])
@@ -92,3 +91,19 @@ def test_a_find_that_retrieves_asks_one_thing_after_the_other(
     run(px, pacs, basemount, *words)
     check_retrieved(basemount)
     check_asked(pacs.wait_quiet(), "rejected")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("move", "--StudyInstanceUID", STUDY.StudyInstanceUID),
+        ("find", "--StudyInstanceUID", STUDY.StudyInstanceUID, "--then", "retrieve"),
+    ],
+    ids=["move", "find"],
+)
+def test_answers_that_come_after_the_images_are_waited_for(
+    px: PxRunner, listen: Start, basemount: Path, words: tuple[str, ...]
+) -> None:
+    with ExitStack() as stack:
+        run(px, _begin(stack, listen, Script(answer_delay_s=SLOWLY_S)), basemount, *words)
+    check_retrieved(basemount)

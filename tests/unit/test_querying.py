@@ -80,7 +80,7 @@ def stop() -> threading.Event:
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: threading.Event) -> Make:
     """An asker and the peer that it asks."""
-    monkeypatch.setattr(querying, "_SETTLE_S", 0)
+    monkeypatch.setattr(querying, "SETTLE_S", 0)
 
     def make(breaks: Breaks) -> tuple[Asker, Peer]:
         peer = Peer(breaks)

@@ -165,7 +165,6 @@ def find(
     stop: Event | None = None,
     *,
     listed: bool = False,
-    accepted: Callable[[], object] | None = None,
 ) -> Finals:
     """Send queries through one association, strictly one after the other (C-FIND).
 
@@ -176,7 +175,6 @@ def find(
     out_dir : existing empty directory for the answers; see :class:`Answers`
     stop : ends it when set
     listed : every attribute asked for is one of :mod:`pypx.services.dicomtags`, and none a sequence
-    accepted : called when the peer has accepted the association
 
     Yields
     ------
@@ -191,8 +189,7 @@ def find(
     ToolMissingError, ToolFailedError : findscu cannot be started
     """
     options = [*_LOG_OPTIONS, _MODEL_OPTION[talk.model], "-X", "-od", str(out_dir)]
-    run = _converse(talk, talk.programs.findscu, options, queries, stop, listed=listed, accepted=accepted)
-    return (yield from run)
+    return (yield from _converse(talk, talk.programs.findscu, options, queries, stop, listed=listed))
 
 
 class Answers:
@@ -227,12 +224,14 @@ class Answers:
             self._taken += 1
 
 
-def move(talk: Conversation, requests: Sequence[Path], stop: Event | None = None) -> Finals:
+def move(talk: Conversation, requests: Sequence[Path], *, accepted: Callable[[], object] | None = None) -> Finals:
     """Send retrieve requests through one association, strictly one after the other (C-MOVE).
 
-    The images go to ``talk.node.move_destination``.  Parameters, yields and errors are those of :func:`find`.
+    The images go to ``talk.node.move_destination``.  `accepted` is called when the peer has accepted the association;
+    other parameters, yields and errors are those of :func:`find`.
     """
-    return (yield from _converse(talk, talk.programs.movescu, [*_LOG_OPTIONS, *move_options(talk)], requests, stop))
+    options = [*_LOG_OPTIONS, *move_options(talk)]
+    return (yield from _converse(talk, talk.programs.movescu, options, requests, None, accepted=accepted))
 
 
 def move_options(talk: Conversation) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from typing import Any
@@ -293,6 +294,7 @@ def _run_verb(result: FindResult, position: int, step: Step, scene: Scene, say: 
             say(SeriesDone(position, step.verb, series.ref, outcome))
             of_study.append(outcome)
         studies.append((study, tuple(of_study)))
+    deque(outcomes, maxlen=0)  # a retrieve hears the PACS out on what it has, which may take longer than its images
     return VerbResult(step.verb, tuple(studies))
 
 

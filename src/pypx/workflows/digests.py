@@ -107,9 +107,11 @@ class Digesting:
         self._beside = beside
         self._pool: ThreadPoolExecutor | None = None
         self._pending: deque[_Pending] = deque(maxlen=_MOST_LATER)
+        self._taken = -math.inf
 
     def take(self, outcomes: Iterable[FileOutcome]) -> None:
         """Take what was filed."""
+        self._taken = time.monotonic()
         for outcome in outcomes:
             if outcome.state is FileState.FILED and outcome.instance is not None and outcome.file is not None:
                 instance = outcome.instance
@@ -125,9 +127,16 @@ class Digesting:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="px-digest")
         return self._pool.submit(checksum, file)
 
-    def work(self, seconds: float) -> bool:
-        """Make checksums for about so long; whether some are left."""
-        self._write(time.monotonic() + seconds)
+    def work(self, seconds: float, *, quiet_s: float = 0.0) -> bool:
+        """Make checksums for about so long; whether there is more to do now.
+
+        None is made within `quiet_s` seconds after something was taken: a PACS that sends series by series leaves a
+        moment between them, and what comes then should not wait.
+        """
+        now = time.monotonic()
+        if now - self._taken < quiet_s:
+            return False
+        self._write(now + seconds)
         return bool(self._pending)
 
     def close(self) -> None:

@@ -36,7 +36,6 @@ def expect(
     database: Database,
     *,
     counted: bool = False,
-    begun: Event | None = None,
     stop: Event | None = None,
 ) -> None:
     """Ask a PACS what it has of each series, and note it in the ledgers.
@@ -51,7 +50,6 @@ def expect(
     talk : whom to ask
     database : where the expectations are noted
     counted : the PACS has counted the series a moment ago, so `series` say how many instances each has
-    begun : set when the PACS has taken the association
     stop : set from another thread, it ends the questions, as if the PACS had broken off
 
     Raises
@@ -67,7 +65,7 @@ def expect(
         queries += [(Level.IMAGE, _image_keys(ref, talk.model)) for ref in series]
     with scratch_folder("expect") as scratch:
         try:
-            asker = Asker(talk, scratch, "ISO_IR 192", stop, begun)
+            asker = Asker(talk, scratch, "ISO_IR 192", stop)
             replies = asker.ask_levels(queries, jobs=1, first_must_work=True)
         except ServiceRefusedError:  # it moves but does not find
             replies = [Reply() for _ in queries]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
 
 from pypx.db.smdb import Database
-from pypx.errors import PeerError, PeerRejectedError, PeerUnreachableError
+from pypx.errors import PeerError, PeerUnreachableError
 from pypx.model.dataclass import dataclass
 from pypx.model.identifiers import UID
 from pypx.model.keywords import Level, QueryModel
@@ -143,7 +143,7 @@ class Fetch:
                     del left[outcome.series.SeriesInstanceUID]
                     yield outcome
             except PeerError as error:
-                if self._retries > 0 and isinstance(error, (PeerBusyError, PeerUnreachableError)):
+                if left and self._retries > 0 and isinstance(error, (PeerBusyError, PeerUnreachableError)):
                     self._rest()
                     continue
                 if len(left) == len(series):
@@ -167,21 +167,9 @@ class Fetch:
         yield from self._ask_for_missing(series, force=force)
 
     def _ask_for_all(self, series: Sequence[SeriesRef]) -> Iterator[MoveOutcome]:
-        """Ask what the PACS has in the same time as for all of it: no answer could change the request.
-
-        A PACS that does not take the second association just then is asked for one thing after the other.
-        """
+        """Ask for all, and what the PACS has in the same time: no answer could change the request."""
         with Meanwhile(series, self._talk, self._database, counted=self._counted) as expecting:
-            outcomes = self._retrieve(series, {}, noted=True)
-            try:
-                first = next(outcomes, None)
-            except (PeerRejectedError, PeerUnreachableError):
-                expecting.finish()
-                outcomes = self._retrieve(series, {}, noted=True)
-                first = next(outcomes, None)
-            if first is not None:
-                yield first
-            yield from outcomes
+            yield from self._retrieve(series, {}, beside=expecting.begin)
             expecting.finish()
 
     def _ask_for_missing(self, series: Sequence[SeriesRef], *, force: bool) -> Iterator[MoveOutcome]:
@@ -212,7 +200,11 @@ class Fetch:
             yield outcome
 
     def _retrieve(
-        self, series: Sequence[SeriesRef], instances: dict[UID, tuple[UID, ...]], *, noted: bool = False
+        self,
+        series: Sequence[SeriesRef],
+        instances: dict[UID, tuple[UID, ...]],
+        *,
+        beside: Callable[[], object] | None = None,
     ) -> Iterator[MoveOutcome]:
         options = self._options
         if not series:
@@ -226,7 +218,7 @@ class Fetch:
             limits=options.limits,
             programs=options.programs,
             instances=instances,
-            noted=noted,
+            beside=beside,
         )
 
     def _is_settled(self, status: SeriesStatus) -> bool:

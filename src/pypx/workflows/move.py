@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -82,7 +82,7 @@ def retrieve(
     limits: Limits | None = None,
     programs: Programs | None = None,
     instances: Mapping[UID, tuple[UID, ...]] | None = None,
-    noted: bool = False,
+    beside: Callable[[], object] | None = None,
 ) -> Iterator[MoveOutcome]:
     """Ask the PACS to send each series to ``node.move_destination``.
 
@@ -97,7 +97,8 @@ def retrieve(
     delay : pause between two requests
     model, limits, programs : information model (patient root needs the PatientID of each series), limits, programs
     instances : by SeriesInstanceUID, what to ask for at IMAGE level in place of the whole series
-    noted : the caller notes the requests (`note_request`)
+    beside : called when the PACS has taken an association, to begin what goes on meanwhile; whoever gives it notes the
+        requests (`note_request`)
 
     Yields
     ------
@@ -118,7 +119,7 @@ def retrieve(
     groups = _groups([Request(ref, (instances or {}).get(ref.SeriesInstanceUID, ())) for ref in wanted], delay)
     answered = False
     for number, group in enumerate(groups, 1):
-        for outcome in _request(group, talk, database, first_must_work=not answered, noted=noted):
+        for outcome in _request(group, talk, database, first_must_work=not answered, beside=beside):
             if database is not None:
                 _note_outcome(database, outcome, talk)
             answered = True
@@ -141,19 +142,24 @@ def _groups(wanted: Sequence[Request], delay: Delay) -> list[Sequence[Request]]:
 
 
 def _request(
-    group: Sequence[Request], talk: Conversation, database: Database | None, *, first_must_work: bool, noted: bool
+    group: Sequence[Request],
+    talk: Conversation,
+    database: Database | None,
+    *,
+    first_must_work: bool,
+    beside: Callable[[], object] | None,
 ) -> Iterator[MoveOutcome]:
     """Outcomes of some series, through one association if the PACS allows it."""
     with scratch_folder("move") as scratch:
         files = [_request_file(scratch / f"q{number:05d}.dcm", one, talk.model) for number, one in enumerate(group, 1)]
         held = [0] * len(group)
         if database is not None:
-            for one in () if noted else group:
+            for one in group if beside is None else ():
                 note_request(database, one.series)
             held = [len(database.images(one.series.SeriesInstanceUID)) for one in group]
 
         def run(batch: Sequence[int]) -> dcmtk.Finals:
-            return dcmtk.move(talk, [files[position] for position in batch])
+            return dcmtk.move(talk, [files[position] for position in batch], accepted=beside)
 
         with closing(ask_all(len(group), run, first_must_work=first_must_work)) as answers:
             for position, answer in answers:

@@ -24,7 +24,7 @@ from pypx.workflows.asking import ask_all, associations_for, not_granted
 
 Progress = Callable[[int, int], None]
 
-_SETTLE_S = 0.2
+SETTLE_S = 0.2
 """Between associations that were not all granted and the next: a PACS counts one for a moment after its end."""
 
 
@@ -40,21 +40,13 @@ class Reply:
 class Asker:
     """Asks one PACS; its files lie in a directory of the caller, which nobody else can read.
 
-    Setting `stop` ends what is being asked; `accepted` is set when the PACS has taken an association.  How many it
-    takes at once is remembered from call to call, once it has taken less than were tried.
+    Setting `stop` ends what is being asked.  How many associations the PACS takes at once is remembered from call to
+    call, once it has taken less than were tried.
     """
 
-    def __init__(
-        self,
-        talk: Conversation,
-        scratch: Path,
-        charset: str,
-        stop: Event | None = None,
-        accepted: Event | None = None,
-    ) -> None:
+    def __init__(self, talk: Conversation, scratch: Path, charset: str, stop: Event | None = None) -> None:
         self._talk = talk
         self._stop = stop or Event()
-        self._accepted = accepted or Event()
         self._scratch = scratch
         self._charset = charset
         self._granted: int | None = None
@@ -101,7 +93,7 @@ class Asker:
             dicomfile.write_query(files[-1], level, keys, self._charset)
         replies = [Reply() for _ in queries]
         listed = all(are_listed(keys) for _, keys in queries)
-        ask = partial(dcmtk.find, self._talk, listed=listed, accepted=self._accepted.set)
+        ask = partial(dcmtk.find, self._talk, listed=listed)
         peer = self._talk.node
         work = _Work(ask, folder, files, replies, progress, peer=peer, stop=self._stop, first_must_work=first_must_work)
         associations = associations_for(len(files), jobs, self._granted)
@@ -122,7 +114,7 @@ class Asker:
                 work.stop.set()
                 raise
         if left:
-            work.stop.wait(_SETTLE_S)
+            work.stop.wait(SETTLE_S)
             work.do([at for share in left for at in share])
             if work.served:
                 self._granted = max(1, len(shares) - len(left))

@@ -159,11 +159,11 @@ class Worker:
             self.channel.wait(0.0 if more or self._digest(_IDLE_WORK_S) else self._rest_s())
 
     def _digest(self, seconds: float) -> bool:
-        """Make checksums while nothing is being received; whether some are left."""
+        """Make checksums while nothing is being received; whether there are more to make now."""
         if self._batch or self._recorder.busy or any(not folder.ended for folder in self._folders.values()):
             return False
         try:
-            return self._digesting.work(seconds)
+            return self._digesting.work(seconds, quiet_s=_IDLE_S if self.channel.open else 0.0)
         except PxError:
             return False  # whoever verifies makes them
 
