@@ -11,7 +11,7 @@ import os
 import sys
 
 _ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
-_NEW_OBJECTS = 20_000
+_NEW_OBJECTS = 50_000
 """So many are made before Python looks for unreachable ones.
 
 By itself it does so after 700, some hundred times while a command is loaded, and twice when it ends: 20 ms of 110, for

@@ -160,6 +160,7 @@ def run(
             expect=then.completing.expect,
             counted=counted,
             force=then.completing.force,
+            beside=then.completing.beside,
             retries=then.completing.retries,
             pause_s=then.completing.pause_s,
             notice=out.note,

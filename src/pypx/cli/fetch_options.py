@@ -14,17 +14,20 @@ from pypx.model.dataclass import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Completing:
-    """Whether to ask the PACS before what it has, to ask for all, and how often and after which pause again."""
+    """Whether to ask the PACS before what it has, for all, for several at a time, and how often and when again."""
 
     expect: bool = True
     force: bool = False
+    beside: bool = True
     retries: int = 0
     pause_s: float = 2.0
 
 
 def completing_of(values: Mapping[str, Any]) -> Completing:
     """The record from the values of `OPTIONS`."""
-    return Completing(values["expect"], values["force"], values["retry"], values["retry_wait"])
+    return Completing(
+        values["expect"], values["force"], not values["one_by_one"], values["retry"], values["retry_wait"]
+    )
 
 
 OPTIONS = (
@@ -35,6 +38,10 @@ OPTIONS = (
     click.option(
         "--retry-wait", type=Seconds(zero=True), default=2.0, show_default=True, metavar="SECONDS",
         help="Pause before asking again; it doubles each time.",
+    ),
+    click.option(
+        "--one-by-one", is_flag=True,
+        help="Ask for one series after another, through one association; by default two are used at a time.",
     ),
     click.option("--force", is_flag=True, help="Ask for all images, whatever is there."),
     click.option(

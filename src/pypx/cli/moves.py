@@ -64,6 +64,7 @@ def fetch(work: Work, layout: Layout, completing: Completing, idle_s: float, out
             expect=completing.expect,
             counted=work.counted,
             force=completing.force,
+            beside=completing.beside,
             retries=completing.retries,
             pause_s=completing.pause_s,
             idle_s=idle_s,

@@ -284,7 +284,7 @@ def sync_filesystem(path: Path) -> None:
             os.close(descriptor)
 
 
-def begin_to_write(path: Path) -> None:
+def begin_to_write(path: Path | str) -> None:
     """Have the kernel begin to write a file to the disk, without waiting for it.
 
     The disk is then busy while there is more to file, and what is made durable later has mostly been written.

@@ -224,14 +224,20 @@ class Answers:
             self._taken += 1
 
 
-def move(talk: Conversation, requests: Sequence[Path], *, accepted: Callable[[], object] | None = None) -> Finals:
+def move(
+    talk: Conversation,
+    requests: Sequence[Path],
+    stop: Event | None = None,
+    *,
+    accepted: Callable[[], object] | None = None,
+) -> Finals:
     """Send retrieve requests through one association, strictly one after the other (C-MOVE).
 
     The images go to ``talk.node.move_destination``.  `accepted` is called when the peer has accepted the association;
     other parameters, yields and errors are those of :func:`find`.
     """
     options = [*_LOG_OPTIONS, *move_options(talk)]
-    return (yield from _converse(talk, talk.programs.movescu, options, requests, None, accepted=accepted))
+    return (yield from _converse(talk, talk.programs.movescu, options, requests, stop, accepted=accepted))
 
 
 def move_options(talk: Conversation) -> list[str]:

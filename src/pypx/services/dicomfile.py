@@ -111,7 +111,7 @@ def read_answer(path: Path | str) -> tuple[Element, ...]:
         if source.size > MAX_ANSWER:
             raise InvalidDicomError(f"it has {source.size} bytes, more than the {MAX_ANSWER} that an answer may have")
         meta, position = read_meta(source)
-        raw = walk(source, position, _transfer_syntax(meta), None)
+        raw = walk(source, position, _transfer_syntax(meta.get(_TRANSFER_SYNTAX)), None)
     charset = _plain(raw.get(_CHARSET))
     sequences = _sequences(path) if any(_is_sequence(tag, one.VR) for tag, one in raw.items()) else {}
     answer = []
@@ -155,10 +155,10 @@ def read_instance(path: Path, keywords: frozenset[str]) -> Instance:
     wanted = _tags_of(keywords)
     with opened(path) as source:
         meta, position = read_meta(source)
-        syntax = _transfer_syntax(meta)
+        syntax = _transfer_syntax(meta.get(_TRANSFER_SYNTAX))
         raw = walk(source, position, syntax, wanted.keys())
     tags = _texts(raw, wanted)
-    study, series, instance = [_uid(raw, tag, what) for tag, what in _REQUIRED]
+    study, series, instance = [_uid(raw.get(tag), what) for tag, what in _REQUIRED]
     return Instance(study, series, instance, _plain(raw.get(_SOP_CLASS)), syntax, tags)
 
 
@@ -171,7 +171,7 @@ def has_pixels(path: Path) -> bool:
     """
     with opened(path) as source:
         meta, position = read_meta(source)
-        return bool(walk(source, position, _transfer_syntax(meta), _PIXELS))
+        return bool(walk(source, position, _transfer_syntax(meta.get(_TRANSFER_SYNTAX)), _PIXELS))
 
 
 def same_instance(first: Path, second: Path) -> bool:
@@ -183,7 +183,8 @@ def same_instance(first: Path, second: Path) -> bool:
     """
     with opened(first) as one, opened(second) as other:
         (meta_one, at_one), (meta_other, at_other) = read_meta(one), read_meta(other)
-        if _transfer_syntax(meta_one) != _transfer_syntax(meta_other) or one.size - at_one != other.size - at_other:
+        syntaxes = {_transfer_syntax(meta.get(_TRANSFER_SYNTAX)) for meta in (meta_one, meta_other)}
+        if len(syntaxes) > 1 or one.size - at_one != other.size - at_other:
             return False
         return all(
             one.block(at_one + offset, _COMPARED) == other.block(at_other + offset, _COMPARED)
@@ -213,8 +214,9 @@ _PIXELS = frozenset((0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010))
 _REQUIRED = ((_STUDY, "StudyInstanceUID"), (_SERIES, "SeriesInstanceUID"), (_SOP_INSTANCE, "SOPInstanceUID"))
 
 
-def _uid(raw: Mapping[int, RawElement], tag: int, what: str) -> UID:
-    text = _plain(raw.get(tag))
+@lru_cache(maxsize=1024)
+def _uid(element: RawElement | None, what: str) -> UID:
+    text = _plain(element)
     if is_uid(text):
         return UID(text)
     if not text:
@@ -226,8 +228,9 @@ def _plain(element: RawElement | None) -> str:
     return "" if element is None else element.value.decode("latin_1").strip(" \0")
 
 
-def _transfer_syntax(meta: Mapping[int, RawElement]) -> str:
-    syntax = _plain(meta.get(_TRANSFER_SYNTAX))
+@lru_cache(maxsize=64)
+def _transfer_syntax(element: RawElement | None) -> str:
+    syntax = _plain(element)
     if not is_uid(syntax):
         raise InvalidDicomError("its meta information names no transfer syntax")
     return syntax

@@ -42,7 +42,7 @@ _GRACE_S = 2.0
 _LATER = 10
 _POLL_S = 0.25
 _GATHER_S = 0.002  # DCMTK flushes line by line: a wake-up for each would cost a third of our CPU time of a find
-_GATHER_SHARE, _GATHER_MOST_S = 0.01, 0.01  # the longer it has run, the less does it matter to hear of all at once
+_GATHER_SHARE, _GATHER_MOST_S = 0.03, 0.05  # the longer it has run, the less does it matter to hear of all at once
 _INHERITED = (
     "PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", "DCMDICTPATH", "TCP_BUFFER_LENGTH", "PX_STOP_AT",
 )  # fmt: skip

@@ -33,9 +33,9 @@ class ChainOptions:
 
     `delay` is the pause between two requests of a retrieve; `idle_s` bounds the wait for images after it: seconds in
     which nothing new is recorded; `progress` is called with images recorded and images expected meanwhile.  `expect`,
-    `counted`, `force`, `retries` and `pause_s` are those of :class:`~pypx.workflows.fetch.FetchOptions`.  `environ` is
-    where push and register look for what their arguments leave open (``None``: that of the process); `notice` is told
-    what they assumed.
+    `counted`, `force`, `beside`, `retries` and `pause_s` are those of :class:`~pypx.workflows.fetch.FetchOptions`.
+    `environ` is where push and register look for what their arguments leave open (``None``: that of the process);
+    `notice` is told what they assumed.
     """
 
     delay: Delay = field(default_factory=lambda: parse_delay("0"))
@@ -47,6 +47,7 @@ class ChainOptions:
     expect: bool = True
     counted: bool = False
     force: bool = False
+    beside: bool = True
     retries: int = 0
     pause_s: float = 2.0
     environ: Mapping[str, str] | None = None
@@ -175,6 +176,7 @@ def _fetch(scene: Scene) -> Fetch:
         expect=options.expect,
         counted=options.counted,
         force=options.force,
+        beside=options.beside,
         retries=options.retries,
         pause_s=options.pause_s,
         idle_s=options.idle_s,

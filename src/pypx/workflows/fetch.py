@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
+from threading import Event
 
 from pypx.db.smdb import Database
 from pypx.errors import PeerError, PeerUnreachableError
@@ -43,10 +44,11 @@ class FetchOptions:
     """How series are retrieved.
 
     `expect`: ask the PACS what it has before (one more association).  `counted`: it has said a moment ago how many
-    instances each series has, and needs not be asked for that.  `force`: ask for all, whatever is
-    there.  `retries`: how often to ask again for what the PACS could not send, or lost, with a pause of `pause_s`
-    seconds that doubles each time.  `wait`: wait for the listener, at most `idle_s` seconds without anything new;
-    `progress` is called with images recorded and images expected meanwhile.
+    instances each series has, and needs not be asked for that.  `force`: ask for all, whatever is there.  `beside`: ask
+    for more than one thing at a time, through two associations.  `retries`: how often to ask again for what the PACS
+    could not send, or lost, with a pause of `pause_s` seconds that doubles each time.  `wait`: wait for the listener,
+    at most `idle_s` seconds without anything new; `progress` is called with images recorded and images expected
+    meanwhile.
     """
 
     delay: Delay = NO_DELAY
@@ -56,6 +58,7 @@ class FetchOptions:
     expect: bool = True
     counted: bool = False
     force: bool = False
+    beside: bool = True
     retries: int = 0
     pause_s: float = 2.0
     idle_s: float = 15.0
@@ -160,17 +163,40 @@ class Fetch:
 
     def _ask(self, series: Sequence[SeriesRef], *, force: bool) -> Iterator[MoveOutcome]:
         if self._options.expect:
-            if force or not any(self._database.images(ref.SeriesInstanceUID) for ref in series):
+            beside = self._options.beside
+            if beside and (force or not any(self._database.images(ref.SeriesInstanceUID) for ref in series)):
                 yield from self._ask_for_all(series)
                 return
             expect(series, self._talk, self._database, counted=self._counted)
         yield from self._ask_for_missing(series, force=force)
 
     def _ask_for_all(self, series: Sequence[SeriesRef]) -> Iterator[MoveOutcome]:
-        """Ask for all, and what the PACS has in the same time: no answer could change the request."""
-        with Meanwhile(series, self._talk, self._database, counted=self._counted) as expecting:
-            yield from self._retrieve(series, {}, beside=expecting.begin)
-            expecting.finish()
+        """Ask for all, and what the PACS has in the same time: no answer could change the request.
+
+        When the second association has told what the PACS has, a share of the series goes through it, unless there are
+        to be pauses.  What a PACS cannot send in that way it is asked for once more, when it sends nothing else.
+        """
+        own, others = (series, ()) if self._options.delay else shared(series)
+        left = {ref.SeriesInstanceUID: ref for ref in others}
+
+        def share(stop: Event) -> Iterator[MoveOutcome]:
+            return self._retrieve(others, {}, beside=_nothing, stop=stop)
+
+        def taken(outcomes: Iterable[MoveOutcome]) -> Iterator[MoveOutcome]:
+            for outcome in outcomes:
+                if outcome.ok or outcome.state is MoveState.WARNING or outcome.status in _HOPELESS:
+                    self._database.images(outcome.series.SeriesInstanceUID)  # so there is less to read in the end
+                    del left[outcome.series.SeriesInstanceUID]
+                    yield outcome
+
+        with Meanwhile(series, self._talk, self._database, counted=self._counted, then=share) as meanwhile:
+            for outcome in self._retrieve(own, {}, beside=meanwhile.begin):
+                self._database.images(outcome.series.SeriesInstanceUID)
+                yield outcome
+                yield from taken(meanwhile.come())
+            yield from taken(meanwhile.rest())
+            yield from self._retrieve(list(left.values()), {}, beside=_nothing)
+            meanwhile.finish()
 
     def _ask_for_missing(self, series: Sequence[SeriesRef], *, force: bool) -> Iterator[MoveOutcome]:
         whole, parts = [], []
@@ -205,6 +231,7 @@ class Fetch:
         instances: dict[UID, tuple[UID, ...]],
         *,
         beside: Callable[[], object] | None = None,
+        stop: Event | None = None,
     ) -> Iterator[MoveOutcome]:
         options = self._options
         if not series:
@@ -219,6 +246,7 @@ class Fetch:
             programs=options.programs,
             instances=instances,
             beside=beside,
+            stop=stop,
         )
 
     def _is_settled(self, status: SeriesStatus) -> bool:
@@ -244,6 +272,21 @@ class Fetch:
                 note_brought(self._database, one)
         verdicts = series_status([one.series for one in waited], self._database)
         return [replace(one, verdict=verdict) for one, verdict in zip(waited, verdicts, strict=True)]
+
+
+def _nothing() -> None:
+    """What begins beside a retrieve that has nothing beside it."""
+
+
+def shared(series: Sequence[SeriesRef]) -> tuple[list[SeriesRef], list[SeriesRef]]:
+    """Two shares of series that take about the same time, each in their order; the first is never the smaller one."""
+    shares: tuple[list[SeriesRef], list[SeriesRef]] = ([], [])
+    images = [0, 0]
+    for ref in series:
+        at = int(images[1] < images[0])
+        shares[at].append(ref)
+        images[at] += ref.NumberOfSeriesRelatedInstances or 1
+    return shares if images[0] >= images[1] else shares[::-1]
 
 
 def may_help(outcome: MoveOutcome) -> bool:

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Event
 
 from pypx.db.smdb import Database
 from pypx.errors import InputError, PxError
@@ -83,6 +84,7 @@ def retrieve(
     programs: Programs | None = None,
     instances: Mapping[UID, tuple[UID, ...]] | None = None,
     beside: Callable[[], object] | None = None,
+    stop: Event | None = None,
 ) -> Iterator[MoveOutcome]:
     """Ask the PACS to send each series to ``node.move_destination``.
 
@@ -99,6 +101,7 @@ def retrieve(
     instances : by SeriesInstanceUID, what to ask for at IMAGE level in place of the whole series
     beside : called when the PACS has taken an association, to begin what goes on meanwhile; whoever gives it notes the
         requests (`note_request`)
+    stop : set from another thread, it ends the requests, as if the PACS had broken off
 
     Yields
     ------
@@ -119,7 +122,9 @@ def retrieve(
     groups = _groups([Request(ref, (instances or {}).get(ref.SeriesInstanceUID, ())) for ref in wanted], delay)
     answered = False
     for number, group in enumerate(groups, 1):
-        for outcome in _request(group, talk, database, first_must_work=not answered, beside=beside):
+        for outcome in _request(group, talk, database, first_must_work=not answered, beside=beside, stop=stop):
+            if stop is not None and stop.is_set() and outcome.state is MoveState.NO_ANSWER:
+                return  # it was not given the time
             if database is not None:
                 _note_outcome(database, outcome, talk)
             answered = True
@@ -148,6 +153,7 @@ def _request(
     *,
     first_must_work: bool,
     beside: Callable[[], object] | None,
+    stop: Event | None,
 ) -> Iterator[MoveOutcome]:
     """Outcomes of some series, through one association if the PACS allows it."""
     with scratch_folder("move") as scratch:
@@ -159,7 +165,7 @@ def _request(
             held = [len(database.images(one.series.SeriesInstanceUID)) for one in group]
 
         def run(batch: Sequence[int]) -> dcmtk.Finals:
-            return dcmtk.move(talk, [files[position] for position in batch], accepted=beside)
+            return dcmtk.move(talk, [files[position] for position in batch], stop, accepted=beside)
 
         with closing(ask_all(len(group), run, first_must_work=first_must_work)) as answers:
             for position, answer in answers:

@@ -82,7 +82,8 @@ def _place(source: Path, target: Path, placement: Placement, mode: int) -> bool:
 
 def _can_go(source: Path) -> bool:
     """Whether a source can be removed; one that stays shares nothing, and keeps its mode."""
-    return os.access(source.parent, os.W_OK | os.X_OK)
+    folder = os.path.dirname(source) or os.curdir  # noqa: PTH120 - for each file
+    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _link(source: Path, target: Path, mode: int | None) -> None:

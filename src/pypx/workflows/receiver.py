@@ -15,7 +15,7 @@ import select
 import signal
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import field
@@ -257,14 +257,12 @@ class Worker:
                 self._tell_series(self._filed.popleft())
         self._recording = {}
         self._digesting.take(outcomes)
-        count: dict[str, int] = {}
         for outcome in outcomes:
             self._tell(outcome)
-            if outcome.source.parent.parent == self.own:
-                association = outcome.source.parent.name
-                count[association] = count.get(association, 0) + 1
-        for association, files in count.items():
-            self.channel.send("filed", association=association, files=files)
+        for folder, files in Counter(os.path.dirname(outcome.source) for outcome in outcomes).items():  # noqa: PTH120
+            listener, association = os.path.split(folder)
+            if listener == str(self.own):
+                self.channel.send("filed", association=association, files=files)
         return bool(outcomes)
 
     def _forget_batches(self) -> None:
@@ -288,7 +286,7 @@ class Worker:
                 folder = self._folders[path]
                 names = folder.closed()
                 for name in folder.fresh:
-                    begin_to_write(path / name)
+                    begin_to_write(f"{path}/{name}")
                 taken = self._batch.get(path, set()) | self._recording.get(path, set())
                 if not names and not taken and folder.ended and spool.remove_folder(path):
                     del self._folders[path]
