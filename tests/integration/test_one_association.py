@@ -13,7 +13,7 @@ from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.model.identifiers import UID
 from pypx.workflows.ledger import read_ledger
-from scripted_pacs import Journal, Script, ScriptedPacs, make_archive
+from scripted_pacs import Fault, Journal, Script, ScriptedPacs, make_archive
 from support.listening import Start
 from support.ports import free_port
 from support.pxrun import PxResult, PxRunner
@@ -26,6 +26,7 @@ SLOWLY_S = 0.1
 """Between two images, so that the retrieve takes longer than to begin the questions beside it."""
 
 Beyond = Literal["rejected", "unanswered"]
+Command = Literal["C-FIND", "C-MOVE"]
 Begin = Callable[[Beyond], ScriptedPacs]
 
 
@@ -68,8 +69,12 @@ def check_asked(journal: Journal, beyond: Beyond) -> None:
         asked = [one.keys["SeriesInstanceUID"] for one in journal.asked(command, level)]
         assert sorted(asked) == sorted(series.SeriesInstanceUID for series in STUDY.series)
     assert len(journal.asked("C-FIND", "SERIES")) == 1, "the series were counted again"
-    (moves,) = {one.association for one in journal.asked("C-MOVE")}
-    assert moves < min(one.association for one in journal.asked("C-FIND", "IMAGE"))
+    assert max(associations_of(journal, "C-MOVE")) < min(associations_of(journal, "C-FIND", "IMAGE"))
+
+
+def associations_of(journal: Journal, command: Command, level: str = "") -> set[int]:
+    """The numbers of the associations through which requests came, in the order in which they began."""
+    return {one.association for one in journal.asked(command, level)}
 
 
 @pytest.mark.parametrize("beyond", ["rejected", "unanswered"])
@@ -107,3 +112,53 @@ def test_answers_that_come_after_the_images_are_waited_for(
     with ExitStack() as stack:
         run(px, _begin(stack, listen, Script(answer_delay_s=SLOWLY_S)), basemount, *words)
     check_retrieved(basemount)
+
+
+MOVE = ("move", "--StudyInstanceUID", STUDY.StudyInstanceUID)
+
+
+def moved(journal: Journal) -> list[str]:
+    return [one.keys["SeriesInstanceUID"] for one in journal.asked("C-MOVE")]
+
+
+def test_two_associations_share_the_series(px: PxRunner, listen: Start, basemount: Path) -> None:
+    with ExitStack() as stack:
+        pacs = _begin(stack, listen, Script(store_delay_s=SLOWLY_S))
+        run(px, pacs, basemount, *MOVE)
+        journal = pacs.wait_quiet()
+    check_retrieved(basemount)
+    assert sorted(moved(journal)) == sorted(series.SeriesInstanceUID for series in STUDY.series)
+    assert len(associations_of(journal, "C-MOVE")) == 2
+
+
+def test_one_by_one(px: PxRunner, one_at_a_time: Begin, basemount: Path) -> None:
+    pacs = one_at_a_time("rejected")
+    run(px, pacs, basemount, *MOVE, "--one-by-one")
+    journal = pacs.wait_quiet()
+    check_retrieved(basemount)
+    assert not journal.associations("rejected")
+    assert len(associations_of(journal, "C-MOVE")) == 1
+    assert max(associations_of(journal, "C-FIND")) < min(associations_of(journal, "C-MOVE"))
+
+
+def test_pauses_leave_no_series_to_another_association(px: PxRunner, listen: Start, basemount: Path) -> None:
+    with ExitStack() as stack:
+        pacs = _begin(stack, listen, Script(store_delay_s=SLOWLY_S))
+        run(px, pacs, basemount, *MOVE, "--intraSeriesRetrieveDelay", "0.1")
+        journal = pacs.wait_quiet()
+    check_retrieved(basemount)
+    assert moved(journal) == [series.SeriesInstanceUID for series in STUDY.series]
+
+
+@pytest.mark.parametrize("what", ["status", "abort"])
+def test_what_cannot_be_sent_beside_is_asked_for_alone(
+    px: PxRunner, listen: Start, basemount: Path, what: Literal["status", "abort"]
+) -> None:
+    beside = STUDY.series[1].SeriesInstanceUID
+    fault = Fault(what, command="C-MOVE", series=(beside,), status=0xA702, times=1)
+    with ExitStack() as stack:
+        pacs = _begin(stack, listen, Script(store_delay_s=SLOWLY_S, faults=(fault,)))
+        run(px, pacs, basemount, *MOVE)
+        journal = pacs.wait_quiet()
+    check_retrieved(basemount)
+    assert sorted(moved(journal)) == sorted([beside, *(series.SeriesInstanceUID for series in STUDY.series)])

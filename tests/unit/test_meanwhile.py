@@ -1,8 +1,8 @@
-"""Questions that go on while a PACS sends."""
+"""What goes on while a PACS sends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from threading import Event, get_ident
 
@@ -12,10 +12,11 @@ from pypx.db.layout import Layout
 from pypx.db.smdb import Database
 from pypx.errors import DatabaseError, PeerRejectedError, PeerUnreachableError, PxError, ToolMissingError
 from pypx.model.identifiers import UID, AETitle
+from pypx.model.outcomes import MoveOutcome, MoveState
 from pypx.model.peers import PacsNode
 from pypx.model.records import SeriesRef
 from pypx.services.dcmtk import Conversation, Programs
-from pypx.workflows import meanwhile
+from pypx.workflows.fetch import shared
 from pypx.workflows.meanwhile import Meanwhile
 
 NODE = PacsNode("127.0.0.1", 1, AETitle("PACS"), AETitle("PX"), AETitle("PX"))
@@ -32,15 +33,17 @@ def database(tmp_path: Path) -> Database:
 
 @pytest.fixture
 def asking(database: Database, monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """`asking(answer)`: questions that `answer` answers, with `stop` as its only parameter."""
+    """`asking(answer, then)`: questions that `answer` answers; both get what is to stop them."""
 
-    def made(answer: Callable[[Event], object]) -> Meanwhile:
+    def made(
+        answer: Callable[[Event], object], then: Callable[[Event], Iterable[MoveOutcome]] = lambda _: ()
+    ) -> Meanwhile:
         def expect(*_: object, stop: Event, **_options: object) -> None:
             answer(stop)
 
-        monkeypatch.setattr(meanwhile, "expect", expect)
-        monkeypatch.setattr(meanwhile, "SETTLE_S", 0.0)
-        return Meanwhile(SERIES, TALK, database)
+        monkeypatch.setattr("pypx.workflows.meanwhile.expect", expect)
+        monkeypatch.setattr("pypx.workflows.meanwhile.SETTLE_S", 0.0)
+        return Meanwhile(SERIES, TALK, database, then=then)
 
     return made
 
@@ -97,6 +100,86 @@ def test_a_second_association_that_is_not_taken_is_tried_again_in_the_end(
         expecting.begin()
         expecting.finish()
     assert asked == [["", ""], ["4", "5"]], "the requests are noted even if nobody says what is there"
+
+
+def outcome(ref: SeriesRef) -> MoveOutcome:
+    return MoveOutcome(ref, MoveState.SUCCESS, 0)
+
+
+def test_what_comes_after_the_questions_comes_as_it_is_done(asking: Asked) -> None:
+    first_taken, begun = Event(), Event()
+
+    def then(_: Event) -> Iterator[MoveOutcome]:
+        yield outcome(SERIES[0])
+        begun.set()
+        assert first_taken.wait(20)
+        yield outcome(SERIES[1])
+
+    with asking(lambda _: None, then) as meanwhile:
+        assert list(meanwhile.rest()) == []
+        meanwhile.begin()
+        assert begun.wait(20)
+        assert list(meanwhile.come()) == [outcome(SERIES[0])]
+        first_taken.set()
+        assert list(meanwhile.rest()) == [outcome(SERIES[1])]
+        meanwhile.finish()
+
+
+def test_what_has_come_is_taken_once(asking: Asked) -> None:
+    with asking(lambda _: None, lambda _: map(outcome, SERIES)) as meanwhile:
+        meanwhile.begin()
+        meanwhile.finish()
+        assert list(meanwhile.come()) == list(map(outcome, SERIES))
+        assert list(meanwhile.come()) == []
+        assert list(meanwhile.rest()) == []
+
+
+def test_a_pacs_that_takes_no_second_association_is_asked_for_nothing_through_it(asking: Asked) -> None:
+    def refused(_: Event) -> None:
+        raise PeerRejectedError("no")
+
+    with asking(refused, lambda _: pytest.fail("it was asked")) as meanwhile:
+        meanwhile.begin()
+        assert list(meanwhile.rest()) == []
+
+
+def test_a_pacs_that_sends_nothing_beside_is_no_error(asking: Asked) -> None:
+    def rejected(_: Event) -> Iterator[MoveOutcome]:
+        yield outcome(SERIES[0])
+        raise PeerRejectedError("no more")
+
+    with asking(lambda _: None, rejected) as meanwhile:
+        meanwhile.begin()
+        assert list(meanwhile.rest()) == [outcome(SERIES[0])]
+        meanwhile.finish()
+
+
+def test_a_disk_that_is_full_is_one(asking: Asked) -> None:
+    def full(_: Event) -> Iterator[MoveOutcome]:
+        raise DatabaseError("the disk is full")
+
+    with asking(lambda _: None, full) as meanwhile:
+        meanwhile.begin()
+        assert list(meanwhile.rest()) == []
+        with pytest.raises(DatabaseError):
+            meanwhile.finish()
+
+
+@pytest.mark.parametrize(
+    ("counts", "first", "second"),
+    [
+        ((), (), ()),
+        ((5,), (0,), ()),
+        ((5, 5), (0,), (1,)),
+        ((5, 5, 5), (0, 2), (1,)),
+        ((1, 9, 1), (1,), (0, 2)),
+        ((None, None), (0,), (1,)),
+        ((900, 10, 10, 10), (0,), (1, 2, 3)),
+    ],
+)
+def test_shares(counts: tuple[int | None, ...], first: tuple[int, ...], second: tuple[int, ...]) -> None:
+    series = [SeriesRef(UID("1.2"), UID(f"1.2.{at}"), count) for at, count in enumerate(counts)]
+    assert shared(series) == ([series[at] for at in first], [series[at] for at in second])
 
 
 def test_a_pacs_that_refuses_it_again_is_told(asking: Asked) -> None:

@@ -27,6 +27,7 @@ from pypx.workflows.expecting import NO_IMAGE_MOVE, REFUSALS, expect, note_refus
 from pypx.workflows.ledger import note_brought, read_ledger
 from pypx.workflows.meanwhile import Meanwhile
 from pypx.workflows.move import NO_DELAY, Delay, retrieve
+from pypx.workflows.querying import SETTLE_S
 from pypx.workflows.status import series_status
 from pypx.workflows.waiting import wait_for_images
 
@@ -195,7 +196,9 @@ class Fetch:
                 yield outcome
                 yield from taken(meanwhile.come())
             yield from taken(meanwhile.rest())
-            yield from self._retrieve(list(left.values()), {}, beside=_nothing)
+            if left:
+                time.sleep(SETTLE_S)
+                yield from self._retrieve(list(left.values()), {}, beside=_nothing)
             meanwhile.finish()
 
     def _ask_for_missing(self, series: Sequence[SeriesRef], *, force: bool) -> Iterator[MoveOutcome]:

@@ -85,6 +85,7 @@ class Meanwhile:
         """All its outcomes that are still to come; none if nothing has begun."""
         if self._thread is not None:
             yield from iter(self._outcomes.get, None)
+            self._outcomes.put(None)
 
     def finish(self) -> None:
         """Wait until all is noted.
