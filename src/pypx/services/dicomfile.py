@@ -214,7 +214,7 @@ _PIXELS = frozenset((0x7FE0_0008, 0x7FE0_0009, 0x7FE0_0010))
 _REQUIRED = ((_STUDY, "StudyInstanceUID"), (_SERIES, "SeriesInstanceUID"), (_SOP_INSTANCE, "SOPInstanceUID"))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def _uid(element: RawElement | None, what: str) -> UID:
     text = _plain(element)
     if is_uid(text):
