@@ -143,6 +143,14 @@ def test_a_pacs_that_takes_no_second_association_is_asked_for_nothing_through_it
         assert list(meanwhile.rest()) == []
 
 
+def test_what_has_not_begun_is_asked_in_the_end_and_nothing_asked_for_twice(asking: Asked, database: Database) -> None:
+    asked = []
+    with asking(lambda _: asked.append(get_ident()), lambda _: pytest.fail("it was asked for again")) as meanwhile:
+        meanwhile.finish()
+    assert asked == [get_ident()]
+    assert requested(database) == ["4", "5"]
+
+
 def test_a_pacs_that_sends_nothing_beside_is_no_error(asking: Asked) -> None:
     def rejected(_: Event) -> Iterator[MoveOutcome]:
         yield outcome(SERIES[0])

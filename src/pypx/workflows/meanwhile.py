@@ -88,15 +88,16 @@ class Meanwhile:
             self._outcomes.put(None)
 
     def finish(self) -> None:
-        """Wait until all is noted.
+        """Wait until all is noted; what has not begun is asked now, but nothing is then asked for.
 
         Raises
         ------
         PxError : as `expect` says
         """
-        self.begin()
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None:
+            self._ask()
+            return
+        self._thread.join()
         if isinstance(self._error, (PeerRejectedError, PeerUnreachableError)):
             self._error = None
             self._stop.wait(SETTLE_S)
